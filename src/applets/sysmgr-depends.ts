@@ -1,0 +1,3 @@
+export async function sysmgrDepends(_a: readonly string[]): Promise<number> {
+  return 0;
+}

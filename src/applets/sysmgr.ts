@@ -1,0 +1,274 @@
+/** The daemon: puts the parts together, obeys signals, and outlives whatever goes wrong inside it. */
+import { readdirSync, statSync } from "node:fs";
+import { isatty } from "node:tty";
+import {
+  type CommandLine,
+  COMMON_OPTIONS,
+  type Parsed,
+  UsageError,
+} from "../command-line.ts";
+import { type Configuration, configure } from "../config.ts";
+import { reasonOf } from "../errors.ts";
+import { unblockSignals } from "../libc.ts";
+import { createMessages } from "../messages.ts";
+import { statePath, STATE_FILES, type StateFile } from "../rundir.ts";
+import { Adoption } from "../supervisor/adopt.ts";
+import { Instance } from "../supervisor/instance.ts";
+import { systemProcesses } from "../supervisor/process.ts";
+import { reapOrphans } from "../supervisor/reaper.ts";
+import { Records, removeLeftovers } from "../supervisor/records.ts";
+import { StderrLog } from "../supervisor/stderr.ts";
+import { type Log, Supervisor } from "../supervisor/supervisor.ts";
+import { DirectoryWatch } from "../supervisor/watch.ts";
+import { exists } from "../sysdir.ts";
+import { printable } from "../text.ts";
+import { PLACE_OPTIONS, runApplet } from "./run.ts";
+
+const FAILED = 1;
+const STDERR = 2;
+/** Milliseconds after which a shutdown names what it still waits for. */
+const STRAGGLERS_AFTER = 1000;
+const STOP_SIGNALS = [
+  "SIGTERM",
+  "SIGINT",
+  "SIGQUIT",
+  "SIGABRT",
+  "SIGHUP",
+] as const;
+const YELLOW = "\u001b[33m";
+const PLAIN = "\u001b[0m";
+
+const COMMAND_LINE: CommandLine = {
+  name: "sysmgr",
+  description:
+    "Starts every executable in the service directory and keeps it running.",
+  synopsis: "[-s DIR] [-r DIR] [-t SECONDS]",
+  options: {
+    ...PLACE_OPTIONS,
+    timeout: {
+      type: "string",
+      alias: "t",
+      valueHint: "SECONDS",
+      description:
+        "from stop signal to KILL, 10 unless given (environment: SYSMGR_STOP_TIMEOUT)",
+    },
+    ...COMMON_OPTIONS,
+  },
+  details: `sysmgr --list           show the names of the applets
+sysmgr --install DIR    make links for the applets in DIR
+
+signals:
+  TERM INT QUIT ABRT HUP  stop all services and exit; again: kill them at once
+  USR1                    look at SYSDIR and RUNDIR again
+  USR2                    exit and leave the services running, for an upgrade`,
+};
+
+/** The applet `sysmgr`: returns an exit code when it cannot begin, otherwise runs until it is told to end. */
+export function sysmgr(rawArguments: readonly string[]): Promise<number> {
+  return runApplet(COMMAND_LINE, rawArguments, supervise);
+}
+
+function supervise(parsed: Parsed): number | Promise<number> {
+  const [extra] = parsed.operands;
+  if (extra !== undefined) throw new UsageError(`unexpected '${extra}'`);
+  const configuration = configure(
+    {
+      sysdir: parsed.value("sysdir"),
+      rundir: parsed.value("rundir"),
+      timeout: parsed.value("timeout"),
+    },
+    process.env,
+  );
+  const log = openLog();
+  const problem = sysdirProblem(configuration.sysdir);
+  if (problem !== undefined) {
+    log.warn(`${configuration.sysdir}: ${problem}`);
+    return FAILED;
+  }
+  const instance = new Instance(configuration.rundir, log);
+  const other = instance.claim();
+  if (other !== undefined) {
+    log.warn(other);
+    return FAILED;
+  }
+  return new Promise((resolve) => run(configuration, instance, log, resolve));
+}
+
+function run(
+  configuration: Configuration,
+  instance: Instance,
+  log: Log,
+  exit: (code: number) => void,
+): void {
+  outliveErrors(log);
+  const { sysdir, rundir } = configuration;
+  const records = new Records(rundir, log);
+  const directories: DirectoryWatch[] = [];
+  const leave = () => {
+    for (const directory of directories) directory.close();
+    records.close();
+    exit(0);
+    // Descriptors, timers and signal handlers that are still there must not keep the process.
+    process.exit(0);
+  };
+  const supervisor = new Supervisor(
+    configuration,
+    systemProcesses,
+    records,
+    log,
+    process.env,
+    () => {
+      instance.clear();
+      leave();
+    },
+    () => {
+      for (const directory of directories) directory.check();
+    },
+  );
+  obeySignals(supervisor, log, directories, () => {
+    records.withdraw();
+    leave();
+  });
+  records.announce(process.pid);
+  directories.push(
+    watchSysdir(sysdir, supervisor, log),
+    watchRundir(rundir, supervisor, records, instance, log),
+  );
+  for (const directory of directories) directory.open();
+  supervisor.begin(recordedServices(rundir, log), new Adoption(rundir));
+}
+
+function openLog(): Log {
+  const stderr = new StderrLog("sysmgr");
+  const coloured = isatty(STDERR) && !process.env["NO_COLOR"];
+  const plain = createMessages("sysmgr", (line) => stderr.write(line));
+  const bright = createMessages("sysmgr", (line) =>
+    stderr.write(coloured ? `${YELLOW}${line}${PLAIN}` : line),
+  );
+  return {
+    info: (text) => plain.info(text),
+    warn: (text) => bright.warn(text),
+  };
+}
+
+function sysdirProblem(sysdir: string): string | undefined {
+  try {
+    return statSync(sysdir).isDirectory() ? undefined : "not a directory";
+  } catch (error) {
+    return reasonOf(error);
+  }
+}
+
+/** Supervision goes on after a mistake of the program's own; what went wrong is said in one line. */
+function outliveErrors(log: Log): void {
+  const report = (error: unknown) =>
+    log.warn(`internal error, going on: ${reasonOf(error)}`);
+  process.on("uncaughtException", report);
+  process.on("unhandledRejection", report);
+}
+
+function obeySignals(
+  supervisor: Supervisor,
+  log: Log,
+  directories: readonly DirectoryWatch[],
+  leaveRunning: () => void,
+): void {
+  let stopping = false;
+  const stop = () => {
+    if (!stopping) {
+      log.info("stopping all services");
+      setTimeout(() => nameStragglers(supervisor, log), STRAGGLERS_AFTER);
+    }
+    stopping = true;
+    supervisor.shutdown();
+  };
+  for (const signal of STOP_SIGNALS) process.on(signal, stop);
+  process.on("SIGUSR1", () => {
+    for (const directory of directories) directory.check();
+    supervisor.rescan();
+  });
+  process.on("SIGUSR2", () => {
+    if (stopping) return;
+    log.info("leaving, all services go on running");
+    leaveRunning();
+  });
+  // Having a handler also undoes that the parent ignored the signal, which would lose every exit status.
+  process.on("SIGCHLD", reapOrphans);
+  unblockSignals();
+  reapOrphans();
+}
+
+function nameStragglers(supervisor: Supervisor, log: Log): void {
+  for (const { name, pid } of supervisor.running())
+    log.warn(`${printable(name)}: still running (pid ${pid})`);
+}
+
+function watchSysdir(
+  sysdir: string,
+  supervisor: Supervisor,
+  log: Log,
+): DirectoryWatch {
+  return new DirectoryWatch(sysdir, false, {
+    changed: (name) =>
+      name === undefined || !exists(sysdir, name)
+        ? supervisor.rescanEntries()
+        : supervisor.entryChanged(name),
+    replaced: (present) => supervisor.sysdirPresent(present),
+    degraded: (reason) => log.warn(degradation(sysdir, reason)),
+  });
+}
+
+function watchRundir(
+  rundir: string,
+  supervisor: Supervisor,
+  records: Records,
+  instance: Instance,
+  log: Log,
+): DirectoryWatch {
+  const watch = new DirectoryWatch(rundir, true, {
+    changed: (name) => {
+      if (name === undefined) return supervisor.rescanLocks();
+      const [service = "", file] = name.split("/", 2);
+      if (service === "pid" && file === undefined) records.verifyOwnPid();
+      else if (file === undefined || file === "lock") {
+        supervisor.lockChanged(service, file === "lock");
+        if (file === undefined) supervisor.stateChanged(service);
+      } else if (isStateFile(file)) supervisor.stateChanged(service);
+    },
+    replaced: (present) => {
+      if (present) instance.reclaim();
+      else log.warn(`${rundir}: not there any more, making it again`);
+      supervisor.rundirReplaced();
+      if (!present) watch.check();
+    },
+    degraded: (reason) => log.warn(degradation(rundir, reason)),
+  });
+  return watch;
+}
+
+function degradation(directory: string, reason: string): string {
+  return `${directory}: cannot be watched (${reason}), so it is looked at once a second`;
+}
+
+function isStateFile(name: string): name is StateFile {
+  return STATE_FILES.some((file) => file === name);
+}
+
+/** The services that an earlier sysmgr left state of; what it left half-written is removed. */
+function recordedServices(rundir: string, log: Log): string[] {
+  try {
+    removeLeftovers(rundir);
+    const names = readdirSync(rundir, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name);
+    return names.filter((name) => {
+      removeLeftovers(`${rundir}/${name}`);
+      return STATE_FILES.some((file) =>
+        exists(statePath(rundir, name, file), ""),
+      );
+    });
+  } catch (error) {
+    log.warn(`${rundir}: cannot be read: ${reasonOf(error)}`);
+    return [];
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Who is meant by a pid that was written to a file. A pid alone is not enough, because the kernel gives
+ * it to another process one day; pid and start time together are one process for ever. The start time
+ * is kept where `cat pid` does not show it: in the last six digits of the file's time of change, in
+ * nanoseconds, as a stamp made of the pid, the kernel's start time and the boot. Unlike a time of day
+ * it holds when the system clock is set.
+ */
+import {
+  bootIdentity,
+  procMounted,
+  type ProcessStatus,
+  readProcess,
+} from "./proc.ts";
+
+/** What is known of the process that a file names. */
+export type Verdict =
+  /** It is that process. */
+  | "same"
+  /** It is another one, or none. */
+  | "other"
+  /** Nobody can tell, because /proc is missing. */
+  | "unknown";
+
+const STAMPS = 1_000_000n;
+const NANOSECONDS_PER_MILLISECOND = 1_000_000n;
+
+let boot: string | undefined;
+
+/** The stamp of a process: a number below one million. */
+export function stampOf(status: ProcessStatus): bigint {
+  boot ??= bootIdentity();
+  return BigInt(hash(`${boot} ${status.pid} ${status.startTicks}`)) % STAMPS;
+}
+
+/**
+ * The time of change for a file that names a process: its start, to the millisecond, then its stamp.
+ * @param startedAt milliseconds since 1970.
+ * @returns nanoseconds since 1970.
+ */
+export function stampedTime(status: ProcessStatus, startedAt: number): bigint {
+  return (
+    BigInt(Math.floor(startedAt)) * NANOSECONDS_PER_MILLISECOND +
+    stampOf(status)
+  );
+}
+
+/**
+ * Compares a process with the file that names it.
+ * @param modified the file's time of change, in nanoseconds since 1970.
+ */
+export function verify(pid: number, modified: bigint): Verdict {
+  if (!procMounted()) return isAlive(pid) ? "unknown" : "other";
+  const status = readProcess(pid);
+  if (status === undefined || status.ended) return "other";
+  return modified % STAMPS === stampOf(status) ? "same" : "other";
+}
+
+/** Whether a process exists, one that has ended but was not waited for included (kill(2), signal 0). */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
+
+/** FNV-1a, 32 bits: spreads well, and a collision only matters between two users of the same pid. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let index = 0; index < text.length; index++)
+    value = Math.imul(value ^ text.charCodeAt(index), 0x01000193);
+  return value >>> 0;
+}

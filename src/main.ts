@@ -1,0 +1,66 @@
+/** One file, three names: picks the applet and loads nothing but what that applet needs. */
+import { basename } from "node:path";
+
+const NO_SUCH_APPLET = 127;
+
+type Applet = (rawArguments: readonly string[]) => number | Promise<number>;
+
+const APPLETS: Readonly<Record<string, () => Promise<Applet>>> = {
+  sysmgr: async () => (await import("./applets/sysmgr.ts")).sysmgr,
+  svctl: async () => (await import("./applets/svctl.ts")).svctl,
+  "sysmgr-depends": async () =>
+    (await import("./applets/sysmgr-depends.ts")).sysmgrDepends,
+};
+
+process.exitCode = await main(process.argv0, process.argv.slice(2));
+
+async function main(calledAs: string, rawArguments: string[]): Promise<number> {
+  const own = Object.hasOwn(APPLETS, nameOf(calledAs))
+    ? nameOf(calledAs)
+    : undefined;
+  const [first] = rawArguments;
+  const name = own ?? (first === undefined ? "" : basename(first));
+  const rest = own === undefined ? rawArguments.slice(1) : rawArguments;
+  if (own === undefined && first?.startsWith("-"))
+    return aboutTheBinary(rawArguments, calledAs);
+  const load = Object.hasOwn(APPLETS, name) ? APPLETS[name] : undefined;
+  if (load === undefined) return noSuchApplet(name, calledAs);
+  if (own === "sysmgr" && isAboutTheBinary(first))
+    return aboutTheBinary(rawArguments, calledAs);
+  return (await load())(rest);
+}
+
+/** A login shell's leading dash is not part of the name. */
+function nameOf(calledAs: string): string {
+  return basename(calledAs).replace(/^-/, "");
+}
+
+function isAboutTheBinary(argument: string | undefined): boolean {
+  return argument === "--list" || argument === "--install";
+}
+
+async function aboutTheBinary(
+  rawArguments: readonly string[],
+  calledAs: string,
+): Promise<number> {
+  const { install, list } = await import("./applets/install.ts");
+  const names = Object.keys(APPLETS);
+  if (rawArguments[0] === "--list") return list(names, rawArguments.slice(1));
+  if (rawArguments[0] === "--install")
+    return install(names, rawArguments.slice(1), calledAs);
+  const { sysmgr } = await import("./applets/sysmgr.ts");
+  return sysmgr(rawArguments);
+}
+
+async function noSuchApplet(name: string, calledAs: string): Promise<number> {
+  const { printable } = await import("./text.ts");
+  const { writeFully } = await import("./messages.ts");
+  const which =
+    name === "" ? "no applet named" : `no such applet: '${printable(name)}'`;
+  const known = Object.keys(APPLETS).join("\n");
+  writeFully(
+    2,
+    `${printable(nameOf(calledAs))}: ${which}; there are:\n${known}\n`,
+  );
+  return NO_SUCH_APPLET;
+}

@@ -1,0 +1,133 @@
+/**
+ * Finds the processes that an earlier sysmgr started on the same run directory and that still run, so
+ * that they are taken over instead of being started a second time.
+ */
+import { realpathSync } from "node:fs";
+import { errorCode } from "../errors.ts";
+import { isAlive, stampOf, verify } from "../identity.ts";
+import { sessionOf } from "../libc.ts";
+import {
+  processOwner,
+  type ProcessStatus,
+  procMounted,
+  readProcess,
+  readProcesses,
+  readServiceMark,
+} from "../proc.ts";
+import { readExit, readPid, readStarts } from "../rundir.ts";
+
+/** A process to take over. */
+export interface Found {
+  readonly pid: number;
+  /** False where nobody can tell whether it is the service's. */
+  readonly trusted: boolean;
+  /** The main process has ended, but others are left in its group. */
+  readonly ended: boolean;
+  /** When it was started, in milliseconds since 1970, as far as is known. */
+  readonly startedAt: number;
+}
+
+/** Looks for processes of an earlier sysmgr. */
+export class Adoption {
+  readonly #rundir: string;
+  readonly #processes: readonly ProcessStatus[];
+  readonly #marked = new Map<string, ProcessStatus[]>();
+
+  /** Reads all of /proc once. */
+  constructor(rundir: string) {
+    this.#rundir = realPath(rundir);
+    this.#processes = readProcesses().filter((status) => !status.ended);
+    for (const status of this.#processes) this.#note(status);
+  }
+
+  /** The process of a service that is to be taken over; undefined when there is none. */
+  find(rundir: string, service: string): Found | undefined {
+    const state = readPid(rundir, service);
+    if (state.is !== "present") return this.#findUnrecorded(rundir, service);
+    const { value: pid, modified } = state;
+    const startedAt = Number(modified / 1_000_000n);
+    if (!procMounted()) return cautious(pid, startedAt);
+    if (verify(pid, modified) === "same" || this.#isMarkedLeader(service, pid))
+      return { pid, trusted: true, ended: false, startedAt };
+    if (this.#hasOrphans(service, pid, modified))
+      return { pid, trusted: true, ended: true, startedAt };
+    return undefined;
+  }
+
+  /**
+   * The process of a service whose pid could not be written any more: sysmgr was killed between the
+   * start and the writing, or the run directory was not writable. It is recognized by its environment.
+   * A service that had ended before is told from it by its exit being newer than its last start.
+   */
+  #findUnrecorded(rundir: string, service: string): Found | undefined {
+    const starts = readStarts(rundir, service);
+    const exit = readExit(rundir, service);
+    if (
+      starts.is === "present" &&
+      exit.is === "present" &&
+      exit.modified >= starts.modified
+    )
+      return undefined;
+    const leaders = (this.#marked.get(service) ?? []).filter(
+      (status) =>
+        status.pid === status.session &&
+        processOwner(status.pid) === process.geteuid?.(),
+    );
+    // What the service itself started in a session of its own is younger than the service.
+    const [oldest] = leaders.sort((a, b) => a.startTicks - b.startTicks);
+    if (oldest === undefined) return undefined;
+    return {
+      pid: oldest.pid,
+      trusted: true,
+      ended: false,
+      startedAt: Date.now(),
+    };
+  }
+
+  #note(status: ProcessStatus): void {
+    const mark = readServiceMark(status.pid);
+    if (mark === undefined || realPath(mark.rundir) !== this.#rundir) return;
+    const others = this.#marked.get(mark.service) ?? [];
+    this.#marked.set(mark.service, [...others, status]);
+  }
+
+  /** The recorded pid leads a session and carries the service's mark: written without a stamp. */
+  #isMarkedLeader(service: string, pid: number): boolean {
+    return (this.#marked.get(service) ?? []).some(
+      (status) => status.pid === pid && status.session === pid,
+    );
+  }
+
+  /** The recorded process has ended, and its group has members that carry the service's mark. */
+  #hasOrphans(service: string, pid: number, modified: bigint): boolean {
+    const leader = readProcess(pid);
+    const reused =
+      leader !== undefined && modified % 1_000_000n !== stampOf(leader);
+    if (reused) return false;
+    return (this.#marked.get(service) ?? []).some(
+      (status) => status.group === pid,
+    );
+  }
+}
+
+/** Without /proc a living leader of a session is watched but never signalled. */
+function cautious(pid: number, startedAt: number): Found | undefined {
+  if (!isAlive(pid) || sessionOf(pid) !== pid) return undefined;
+  return { pid, trusted: false, ended: false, startedAt };
+}
+
+const realPaths = new Map<string, string>();
+
+function realPath(path: string): string {
+  let real = realPaths.get(path);
+  if (real === undefined) {
+    try {
+      real = realpathSync(path);
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      real = path;
+    }
+    realPaths.set(path, real);
+  }
+  return real;
+}

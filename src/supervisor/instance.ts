@@ -1,0 +1,113 @@
+/**
+ * One sysmgr per run directory. The directory itself is locked with flock(2) for as long as sysmgr
+ * lives: the kernel decides who is first, and lets go when it dies, however it dies.
+ */
+import { closeSync, mkdirSync, openSync, readdirSync } from "node:fs";
+import { errorCode, reasonOf } from "../errors.ts";
+import { removeFile } from "../files.ts";
+import { verify } from "../identity.ts";
+import { LibcError, lockFile } from "../libc.ts";
+import { ownPidPath, readOwnPid } from "../rundir.ts";
+import { printable } from "../text.ts";
+import { removeState } from "./records.ts";
+import type { Log } from "./supervisor.ts";
+
+/** Milliseconds to wait for the winner of two sysmgr that began at once to write its pid. */
+const WINNER_WAIT = 1000;
+const WINNER_STEP = 10;
+
+/** The claim of this process on the run directory. */
+export class Instance {
+  #descriptor: number | undefined;
+
+  constructor(
+    readonly rundir: string,
+    readonly log: Log,
+  ) {}
+
+  /**
+   * Claims the run directory, making it if need be. A directory that can be neither made nor locked is
+   * reported and supervised without.
+   * @returns why not, when another sysmgr has it.
+   */
+  claim(): string | undefined {
+    try {
+      mkdirSync(this.rundir, { recursive: true, mode: 0o755 });
+      this.#descriptor = openSync(this.rundir, "r");
+    } catch (error) {
+      this.log.warn(
+        `${this.rundir}: ${reasonOf(error)}; going on without state files`,
+      );
+      return undefined;
+    }
+    return this.#lock() ? undefined : this.#describeOther();
+  }
+
+  /** Claims the directory that has come into the place of the one that was claimed. */
+  reclaim(): void {
+    if (this.#descriptor !== undefined) closeSync(this.#descriptor);
+    this.#descriptor = undefined;
+    const other = this.claim();
+    if (other !== undefined) this.log.warn(`${this.rundir}: ${other}`);
+  }
+
+  /** Removes what sysmgr has put into the run directory. */
+  clear(): void {
+    try {
+      for (const entry of readdirSync(this.rundir, { withFileTypes: true })) {
+        if (!entry.isDirectory()) continue;
+        const left = this.#removeState(entry.name);
+        if (left !== undefined) this.log.warn(left);
+      }
+      removeFile(ownPidPath(this.rundir));
+    } catch (error) {
+      this.log.warn(`${this.rundir}: cannot be cleared: ${reasonOf(error)}`);
+    }
+  }
+
+  #removeState(name: string): string | undefined {
+    try {
+      return removeState(this.rundir, name);
+    } catch (error) {
+      return `${this.rundir}/${printable(name)}: cannot be removed: ${reasonOf(error)}`;
+    }
+  }
+
+  #lock(): boolean {
+    if (this.#descriptor === undefined) return true;
+    try {
+      return lockFile(this.#descriptor);
+    } catch (error) {
+      if (!(error instanceof LibcError)) throw error;
+      this.log.warn(
+        `${this.rundir}: cannot be locked (${error.message}); only its pid file keeps a second sysmgr away`,
+      );
+      return this.#recordedPid() === undefined;
+    }
+  }
+
+  #describeOther(): string {
+    const deadline = performance.now() + WINNER_WAIT;
+    for (;;) {
+      const pid = this.#recordedPid();
+      if (pid !== undefined) return `already running as pid ${pid}`;
+      if (performance.now() > deadline)
+        return `another sysmgr is running on ${this.rundir}`;
+      Bun.sleepSync(WINNER_STEP);
+    }
+  }
+
+  /** The pid of a living sysmgr that has written it; a stale file stops nobody. */
+  #recordedPid(): number | undefined {
+    try {
+      const state = readOwnPid(this.rundir);
+      if (state.is !== "present" || state.value === process.pid)
+        return undefined;
+      const verdict = verify(state.value, state.modified);
+      return verdict === "other" ? undefined : state.value;
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * The one door to processes: start, watch, signal, look. The supervisor is given these functions, so a
+ * test can stand in the door.
+ */
+import { existsSync, openSync } from "node:fs";
+import { errorCode, reasonOf } from "../errors.ts";
+import { isAlive } from "../identity.ts";
+import { isUnsupported, openProcess } from "../libc.ts";
+import {
+  type ProcessStatus,
+  procMounted,
+  readProcess,
+  readProcesses,
+} from "../proc.ts";
+import { type Exit, exitOf, UNKNOWN_EXIT } from "../rundir.ts";
+
+/** What a service is started with. */
+export interface StartRequest {
+  /** Absolute path of the executable. */
+  readonly path: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Called once, after the start has returned, when the process has ended. */
+  readonly onEnd: (exit: Exit) => void;
+}
+
+/** A start that failed; the message is the reason. */
+export class StartError extends Error {}
+
+/** What the supervisor can do to processes. */
+export interface Processes {
+  /** Milliseconds on a clock that never goes back. */
+  now(): number;
+  /** @returns the pid. @throws StartError */
+  start(request: StartRequest): number;
+  /** Calls back once when a process that is not a child ends. @throws when it cannot be watched. */
+  watch(pid: number, onEnd: (exit: Exit) => void): void;
+  /** Sends a signal to a process group; says why when that failed. */
+  signalGroup(group: number, signal: number): string | undefined;
+  /** Whether a group whose leader had this start time has a living member. */
+  groupAlive(group: number, leaderStartTicks: number | undefined): boolean;
+  status(pid: number): ProcessStatus | undefined;
+}
+
+/** Milliseconds between two looks at adopted processes on a kernel that cannot report their end. */
+const POLL_INTERVAL = 900;
+/** Looking through all of /proc is dear, so one look serves all groups for this long (milliseconds). */
+const SNAPSHOT_LIFETIME = 20;
+const SHELL = "/bin/sh";
+const STDOUT = 1;
+const STDERR = 2;
+
+/** The pids of children that have been started and have not been reported as ended. */
+export const children = new Set<number>();
+
+/** The real door. */
+export const systemProcesses: Processes = {
+  now: () => performance.now(),
+  start,
+  watch,
+  signalGroup,
+  groupAlive,
+  status: readProcess,
+};
+
+function start(request: StartRequest): number {
+  try {
+    return spawn([request.path], request);
+  } catch (error) {
+    // execvp(3) runs a file that the kernel does not know with the shell; so do we.
+    if (errorCode(error) !== "ENOEXEC")
+      throw new StartError(startFailure(error, request.path));
+  }
+  try {
+    return spawn([SHELL, request.path], request);
+  } catch (error) {
+    throw new StartError(startFailure(error, SHELL));
+  }
+}
+
+function spawn(command: string[], request: StartRequest): number {
+  let early: Exit | undefined;
+  let pid: number | undefined;
+  const subprocess = Bun.spawn(command, {
+    stdio: [nullDevice(), STDOUT, STDERR],
+    detached: true,
+    env: { ...request.environment },
+    onExit(_subprocess, code, signal, error) {
+      const exit = error === undefined ? exitOf(code, signal) : UNKNOWN_EXIT;
+      // Bun's types warn that this may come before spawn has returned.
+      if (pid === undefined) early = exit;
+      else finish(pid, exit, request);
+    },
+  });
+  pid = subprocess.pid;
+  children.add(pid);
+  const { pid: started } = subprocess;
+  if (early !== undefined) {
+    const exit = early;
+    setImmediate(() => finish(started, exit, request));
+  }
+  return pid;
+}
+
+function finish(pid: number, exit: Exit, request: StartRequest): void {
+  children.delete(pid);
+  request.onEnd(exit);
+}
+
+let nullDescriptor: number | "ignore" | undefined;
+
+/** Opened once and without O_CREAT, which Bun's "ignore" uses: it could leave a file /dev/null behind. */
+function nullDevice(): number | "ignore" {
+  if (nullDescriptor === undefined || nullDescriptor === "ignore") {
+    nullDescriptor = existsSync("/dev/null")
+      ? openSync("/dev/null", "r")
+      : "ignore";
+  }
+  return nullDescriptor;
+}
+
+function startFailure(error: unknown, path: string): string {
+  if (errorCode(error) === "ENOENT" && existsSync(path))
+    return "its interpreter does not exist (ENOENT)";
+  return path === SHELL ? `${SHELL}: ${reasonOf(error)}` : reasonOf(error);
+}
+
+function watch(pid: number, onEnd: (exit: Exit) => void): void {
+  let descriptor: number | undefined;
+  try {
+    descriptor = openProcess(pid);
+  } catch (error) {
+    if (!isUnsupported(error)) throw error;
+    poll(pid, onEnd);
+    return;
+  }
+  if (descriptor === undefined) {
+    setImmediate(() => onEnd(UNKNOWN_EXIT));
+    return;
+  }
+  // A pidfd is no socket. The event loop polls it all the same, and when it becomes readable, which is
+  // when the process has ended, finds out and closes it: that close is the news.
+  Bun.connect({
+    fd: descriptor,
+    socket: { data: ignore, error: ignore, close: () => onEnd(UNKNOWN_EXIT) },
+  }).catch(() => poll(pid, onEnd));
+}
+
+function ignore(): void {}
+
+const polled = new Map<number, (exit: Exit) => void>();
+
+/** One timer for all, on kernels older than 5.3. */
+function poll(pid: number, onEnd: (exit: Exit) => void): void {
+  polled.set(pid, onEnd);
+  if (polled.size === 1) setTimeout(pollAll, POLL_INTERVAL);
+}
+
+function pollAll(): void {
+  for (const [pid, onEnd] of polled) {
+    if (isRunning(pid)) continue;
+    polled.delete(pid);
+    onEnd(UNKNOWN_EXIT);
+  }
+  if (polled.size > 0) setTimeout(pollAll, POLL_INTERVAL);
+}
+
+function isRunning(pid: number): boolean {
+  return procMounted() ? readProcess(pid)?.ended === false : isAlive(pid);
+}
+
+function signalGroup(group: number, signal: number): string | undefined {
+  try {
+    process.kill(-group, signal);
+    return undefined;
+  } catch (error) {
+    return errorCode(error) === "ESRCH" ? undefined : reasonOf(error);
+  }
+}
+
+function groupAlive(
+  group: number,
+  leaderStartTicks: number | undefined,
+): boolean {
+  if (!groupExists(group)) return false;
+  // A group keeps its number from being given away. So where a process of that number is not the
+  // group's own leader, the group is gone and the number belongs to somebody else.
+  if (!procMounted()) return !isAlive(group);
+  const leader = readProcess(group);
+  if (leader === undefined) return liveGroups().has(group);
+  if (leader.startTicks !== leaderStartTicks) return false;
+  return !leader.ended || liveGroups().has(group);
+}
+
+function groupExists(group: number): boolean {
+  try {
+    process.kill(-group, 0);
+    return true;
+  } catch (error) {
+    return errorCode(error) !== "ESRCH";
+  }
+}
+
+let snapshot: { readonly at: number; readonly groups: ReadonlySet<number> } = {
+  at: Number.NEGATIVE_INFINITY,
+  groups: new Set(),
+};
+
+/** The groups that have a member which is not a zombie; kill(2) counts zombies as members. */
+function liveGroups(): ReadonlySet<number> {
+  const now = performance.now();
+  if (now - snapshot.at > SNAPSHOT_LIFETIME) {
+    const living = readProcesses().filter((status) => !status.ended);
+    snapshot = { at: now, groups: new Set(living.map(({ group }) => group)) };
+  }
+  return snapshot.groups;
+}

@@ -1,0 +1,19 @@
+/**
+ * Waits for children that nobody else waits for: orphans that the kernel hands to process 1, and what a
+ * program had started before it became sysmgr. Bun waits for the services itself, so waitpid(-1), which
+ * would take its children away from it, is never used.
+ */
+import { peekEndedChild, reapChild } from "../libc.ts";
+import { children } from "./process.ts";
+
+/**
+ * Reaps every ended child that is not a service. One that is a service ends the search, because the
+ * kernel shows the same one again until Bun has waited for it; SIGCHLD or its end bring us back.
+ */
+export function reapOrphans(): void {
+  for (;;) {
+    const pid = peekEndedChild();
+    if (pid === undefined || children.has(pid)) return;
+    reapChild(pid);
+  }
+}

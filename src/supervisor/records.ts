@@ -1,0 +1,404 @@
+/**
+ * Keeps the run directory telling the truth. What should be written is remembered, so that a full,
+ * read-only, deleted or replaced run directory costs nothing but the files: they are written again as
+ * soon as they can be, and what somebody else put in their place is set right.
+ */
+import { chmodSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { errorCode, reasonOf } from "../errors.ts";
+import {
+  isAbsence,
+  removeFile,
+  replaceFile,
+  temporaryOwner,
+} from "../files.ts";
+import { isAlive, stampedTime } from "../identity.ts";
+import { setModified } from "../libc.ts";
+import { readProcess } from "../proc.ts";
+import {
+  type Exit,
+  type Lock,
+  ownPidPath,
+  readExit,
+  readOwnPid,
+  readPid,
+  readStarts,
+  type State,
+  STATE_FILES,
+  stateDirectory,
+  statePath,
+  UNKNOWN_EXIT,
+} from "../rundir.ts";
+import { signalName } from "../signals.ts";
+
+/** What the run directory is to say of a service; undefined: there is no such file. */
+export interface Record {
+  pid: { readonly value: number; readonly startedAt: number } | undefined;
+  exit: Exit | undefined;
+  starts: number | undefined;
+}
+
+/** How trouble is told: once when it begins, once when it is over. */
+export interface RecordsListener {
+  warn(text: string): void;
+  info(text: string): void;
+}
+
+/** Milliseconds after which writing is tried again. */
+const RETRY_INTERVAL = 1000;
+const DIRECTORY_MODE = 0o755;
+
+/** The part of the run directory that sysmgr writes. */
+export class Records {
+  readonly #services = new Map<string, Record>();
+  readonly #dirty = new Set<string>();
+  #ownPid: number | undefined;
+  #ownPidDirty = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #trouble = false;
+
+  constructor(
+    readonly rundir: string,
+    readonly listener: RecordsListener,
+  ) {}
+
+  /** What is remembered of a service. */
+  of(service: string): Record {
+    let record = this.#services.get(service);
+    if (record === undefined) {
+      record = { pid: undefined, exit: undefined, starts: undefined };
+      this.#services.set(service, record);
+    }
+    return record;
+  }
+
+  /** Takes over what an earlier sysmgr wrote. */
+  load(service: string): void {
+    const record = this.of(service);
+    record.exit = valueOf(readExit(this.rundir, service));
+    record.starts = valueOf(readStarts(this.rundir, service));
+  }
+
+  /** Says which process sysmgr is. */
+  announce(pid: number): void {
+    this.#ownPid = pid;
+    this.#attempt(undefined, () => this.#writeOwnPid());
+  }
+
+  /** Withdraws what announce said. */
+  withdraw(): void {
+    this.#ownPid = undefined;
+    this.#attempt(undefined, () => removeFile(ownPidPath(this.rundir)));
+  }
+
+  /**
+   * Counts a start before it is made: should sysmgr be killed before it can write the pid, this file,
+   * being newer than the exit, tells its successor that a process may be running.
+   */
+  countStart(service: string): void {
+    const record = this.of(service);
+    record.starts = (record.starts ?? 0) + 1;
+    this.#write(service, "starts");
+  }
+
+  /** Takes a start back that failed. */
+  uncountStart(service: string): void {
+    const record = this.of(service);
+    record.starts = Math.max(0, (record.starts ?? 0) - 1);
+    this.#write(service, "starts");
+  }
+
+  /** @param startedAt milliseconds since 1970. */
+  recordPid(service: string, pid: number, startedAt: number): void {
+    this.of(service).pid = { value: pid, startedAt };
+    this.#write(service, "pid");
+  }
+
+  recordExit(service: string, exit: Exit): void {
+    this.of(service).exit = exit;
+    this.#write(service, "exit");
+  }
+
+  /** The process that the pid file names is gone: its end came while no sysmgr was there to see it. */
+  noteUnseenEnd(service: string): void {
+    this.#attempt(service, () => {
+      const pid = readPid(this.rundir, service);
+      if (pid.is === "absent") return;
+      const exit = readExit(this.rundir, service);
+      const seen =
+        exit.is === "present" &&
+        (pid.is !== "present" || exit.modified > pid.modified);
+      if (!seen) this.recordExit(service, UNKNOWN_EXIT);
+      this.recordDown(service);
+    });
+  }
+
+  /** Nothing of it runs any more, so nothing of it waits either. */
+  recordDown(service: string): void {
+    this.of(service).pid = undefined;
+    this.#attempt(service, () => {
+      removeFile(statePath(this.rundir, service, "waiting"));
+      removeFile(statePath(this.rundir, service, "pid"));
+    });
+  }
+
+  /** Removes a service's state from memory and from the run directory. */
+  forget(service: string): void {
+    this.#services.delete(service);
+    this.#dirty.delete(service);
+    this.#attempt(undefined, () => {
+      const left = removeState(this.rundir, service);
+      if (left !== undefined) this.listener.warn(left);
+    });
+  }
+
+  /** Replaces a lock that nobody can understand by one that only holds. */
+  holdLock(service: string): void {
+    this.writeLock(service, { asks: "nothing" });
+  }
+
+  writeLock(service: string, lock: Lock): void {
+    this.#attempt(undefined, () => {
+      this.#makeDirectory(service);
+      this.#put(statePath(this.rundir, service, "lock"), lockText(lock));
+    });
+  }
+
+  /** Compares a service's files with what they should say, and sets them right. */
+  verify(service: string): void {
+    if (!this.#services.has(service)) return;
+    this.#attempt(service, () => {
+      for (const file of ["pid", "exit", "starts"] as const) {
+        const wrong = this.#whatIsWrong(service, file);
+        if (wrong === undefined) continue;
+        this.listener.warn(
+          `${statePath(this.rundir, service, file)}: ${wrong}, set right`,
+        );
+        this.#sync(service, file);
+      }
+    });
+  }
+
+  /** Compares sysmgr's own pid file with what it should say, and sets it right. */
+  verifyOwnPid(): void {
+    this.#attempt(undefined, () => {
+      const state = readOwnPid(this.rundir);
+      if (state.is === "present" && state.value === this.#ownPid) return;
+      if (this.#ownPid === undefined) return;
+      this.listener.warn(
+        `${ownPidPath(this.rundir)}: ${wrongness(state)}, set right`,
+      );
+      this.#writeOwnPid();
+    });
+  }
+
+  /** Writes everything again: the run directory is new, or was not writable. */
+  rewrite(): void {
+    this.#ownPidDirty = true;
+    for (const service of this.#services.keys()) this.#dirty.add(service);
+    this.#retry();
+  }
+
+  /** Ends all retries. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #write(service: string, file: "pid" | "exit" | "starts"): void {
+    this.#attempt(service, () => this.#sync(service, file));
+  }
+
+  /** Does something to the run directory; when that fails, it is told once and tried again later. */
+  #attempt(service: string | undefined, work: () => void): boolean {
+    try {
+      work();
+      return true;
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      if (service === undefined) this.#ownPidDirty = true;
+      else this.#dirty.add(service);
+      this.#complain(error);
+      return false;
+    }
+  }
+
+  #complain(error: unknown): void {
+    if (!this.#trouble) {
+      this.#trouble = true;
+      this.listener.warn(
+        `${this.rundir}: cannot be written: ${reasonOf(error)}; going on from memory`,
+      );
+    }
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#retry();
+    }, RETRY_INTERVAL);
+  }
+
+  #retry(): void {
+    if (this.#ownPidDirty) {
+      this.#ownPidDirty = false;
+      if (!this.#attempt(undefined, () => this.#writeOwnPid())) return;
+    }
+    for (const service of [...this.#dirty]) {
+      this.#dirty.delete(service);
+      // One failure is enough to know that the rest would fail, too.
+      if (!this.#attempt(service, () => this.#syncAll(service))) return;
+    }
+    if (!this.#trouble) return;
+    this.#trouble = false;
+    this.listener.info(`${this.rundir}: written again`);
+  }
+
+  #syncAll(service: string): void {
+    const record = this.of(service);
+    if (isEmpty(record)) return;
+    for (const file of ["starts", "exit", "pid"] as const)
+      this.#sync(service, file);
+  }
+
+  /** Makes one file say what is remembered. */
+  #sync(service: string, file: "pid" | "exit" | "starts"): void {
+    const path = statePath(this.rundir, service, file);
+    const record = this.of(service);
+    const value = file === "pid" ? record.pid?.value : record[file];
+    if (value === undefined) {
+      this.#clear(path);
+      removeFile(path);
+      return;
+    }
+    const { pid } = record;
+    const finish =
+      file === "pid" && pid !== undefined
+        ? (temporary: string) => stampFile(temporary, pid.value, pid.startedAt)
+        : undefined;
+    try {
+      replaceFile(path, `${value}\n`, finish);
+    } catch (error) {
+      if (!isAbsence(error) && errorCode(error) !== "EISDIR") throw error;
+      this.#makeDirectory(service);
+      this.#put(path, `${value}\n`, finish);
+    }
+  }
+
+  #writeOwnPid(): void {
+    if (this.#ownPid === undefined) return;
+    const pid = this.#ownPid;
+    mkdirSync(this.rundir, { recursive: true, mode: DIRECTORY_MODE });
+    this.#put(ownPidPath(this.rundir), `${pid}\n`, (temporary) =>
+      stampFile(temporary, pid, Date.now()),
+    );
+  }
+
+  #put(
+    path: string,
+    content: string,
+    finish?: (temporary: string) => void,
+  ): void {
+    this.#clear(path);
+    replaceFile(path, content, finish);
+  }
+
+  /** A directory in the place of a file cannot be renamed over; an empty one can be removed. */
+  #clear(path: string): void {
+    try {
+      rmdirSync(path);
+    } catch (error) {
+      if (!["ENOENT", "ENOTDIR"].includes(errorCode(error) ?? "")) throw error;
+    }
+  }
+
+  #makeDirectory(service: string): void {
+    const path = stateDirectory(this.rundir, service);
+    try {
+      mkdirSync(this.rundir, { recursive: true, mode: DIRECTORY_MODE });
+      mkdirSync(path, { mode: DIRECTORY_MODE });
+      // Everybody may read the state, whatever umask the services are to have.
+      chmodSync(path, DIRECTORY_MODE);
+    } catch (error) {
+      if (errorCode(error) !== "EEXIST") throw error;
+    }
+  }
+
+  #whatIsWrong(
+    service: string,
+    file: "pid" | "exit" | "starts",
+  ): string | undefined {
+    const record = this.of(service);
+    const expected = file === "pid" ? record.pid?.value : record[file];
+    const state = readers[file](this.rundir, service);
+    if (state.is === "absent" && expected === undefined) return undefined;
+    if (state.is === "present" && state.value === expected) return undefined;
+    return wrongness(state);
+  }
+}
+
+/**
+ * Removes the files of a service that are sysmgr's to remove, and then its directory.
+ * @returns a message when something that is not sysmgr's is in the way.
+ * @throws the system's error.
+ */
+export function removeState(
+  rundir: string,
+  service: string,
+): string | undefined {
+  const directory = stateDirectory(rundir, service);
+  let names: string[];
+  try {
+    names = readdirSync(directory);
+  } catch (error) {
+    if (isAbsence(error)) return undefined;
+    throw error;
+  }
+  const ours = names.filter(
+    (name) =>
+      STATE_FILES.some((file) => file === name) ||
+      temporaryOwner(name) !== undefined,
+  );
+  for (const name of ours)
+    rmSync(join(directory, name), { recursive: true, force: true });
+  if (ours.length < names.length)
+    return `${directory}: left there, because it holds what is not sysmgr's`;
+  rmdirSync(directory);
+  return undefined;
+}
+
+/** Removes temporary files whose writers were killed before they could rename them. */
+export function removeLeftovers(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    const owner = temporaryOwner(name);
+    if (owner !== undefined && (owner === process.pid || !isAlive(owner)))
+      removeFile(join(directory, name));
+  }
+}
+
+const readers = { pid: readPid, exit: readExit, starts: readStarts };
+
+function stampFile(path: string, pid: number, startedAt: number): void {
+  const status = readProcess(pid);
+  if (status !== undefined) setModified(path, stampedTime(status, startedAt));
+}
+
+function lockText(lock: Lock): string {
+  if (lock.asks === "stop")
+    return `${signalName(lock.signal).slice("SIG".length)}\n`;
+  return lock.asks === "once" ? "once\n" : "0\n";
+}
+
+function wrongness(state: State<unknown>): string {
+  if (state.is === "absent") return "missing";
+  return state.is === "garbage" ? state.why : "says something else";
+}
+
+function valueOf<T>(state: State<T>): T | undefined {
+  return state.is === "present" ? state.value : undefined;
+}
+
+function isEmpty(record: Record): boolean {
+  return (
+    record.pid === undefined &&
+    record.exit === undefined &&
+    record.starts === undefined
+  );
+}

@@ -1,0 +1,100 @@
+/**
+ * Writes log lines to stderr without ever waiting for whoever reads them. The services share stderr and
+ * want it blocking, so O_NONBLOCK must not be set on it: a pipe or terminal is opened a second time
+ * instead, with a flag of its own. What cannot be written at once is dropped and counted.
+ */
+import { constants, fstatSync, openSync, writeSync } from "node:fs";
+import { errorCode } from "../errors.ts";
+import { isWritable } from "../libc.ts";
+
+const STDERR = 2;
+/** A pipe takes this much in one piece or not at all (PIPE_BUF, pipe(7)). */
+const LONGEST_LINE = 4096;
+/** Milliseconds after which the number of dropped lines is tried to be said, at first and at most. */
+const FIRST_RETRY = 5000;
+const LONGEST_RETRY = 60_000;
+
+/** The log's way out. */
+export class StderrLog {
+  #descriptor: number;
+  /** Where there is no second way to open it, each write is preceded by a look whether it would wait. */
+  readonly #look: boolean;
+  #dropped = 0;
+  #retryAfter = FIRST_RETRY;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(readonly applet: string) {
+    const kind = fstatSync(STDERR);
+    const reopened = kind.isFIFO() || kind.isCharacterDevice();
+    const descriptor = reopened ? reopen() : undefined;
+    this.#descriptor = descriptor ?? STDERR;
+    this.#look = descriptor === undefined && !kind.isFile();
+  }
+
+  /** Writes one line, or drops it. */
+  write(line: string): void {
+    if (this.#dropped > 0 && !this.#sayDropped()) {
+      this.#drop();
+      return;
+    }
+    if (!this.#put(line)) this.#drop();
+  }
+
+  #drop(): void {
+    this.#dropped += 1;
+    this.#retryLater();
+  }
+
+  #sayDropped(): boolean {
+    const lines = this.#dropped === 1 ? "line" : "lines";
+    const text = `${this.applet}: ${this.#dropped} log ${lines} could not be written and ${this.#dropped === 1 ? "was" : "were"} dropped`;
+    if (!this.#put(text)) return false;
+    this.#dropped = 0;
+    this.#retryAfter = FIRST_RETRY;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    return true;
+  }
+
+  /** A stalled reader may come back when nothing else is to be logged. */
+  #retryLater(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#retryAfter = Math.min(this.#retryAfter * 2, LONGEST_RETRY);
+      if (this.#dropped > 0 && !this.#sayDropped()) this.#retryLater();
+    }, this.#retryAfter).unref();
+  }
+
+  #put(line: string): boolean {
+    let bytes = Buffer.from(`${line}\n`);
+    if (bytes.length > LONGEST_LINE) {
+      bytes = bytes.subarray(0, LONGEST_LINE);
+      bytes[LONGEST_LINE - 1] = 0x0a;
+    }
+    if (this.#look && !isWritable(STDERR)) return false;
+    try {
+      writeSync(this.#descriptor, bytes);
+      return true;
+    } catch (error) {
+      // EAGAIN: nobody reads; EPIPE, EIO: nobody will; ENOSPC: the log's disk is full. The count of
+      // dropped lines is all that can be done about any of them.
+      if (errorCode(error) === undefined) throw error;
+      return false;
+    }
+  }
+}
+
+function reopen(): number | undefined {
+  const flags =
+    constants.O_WRONLY |
+    constants.O_APPEND |
+    constants.O_NONBLOCK |
+    constants.O_NOCTTY;
+  try {
+    return openSync("/proc/self/fd/2", flags);
+  } catch (error) {
+    // No /proc, or stderr belongs to somebody else: then looking before each write has to do.
+    if (errorCode(error) === undefined) throw error;
+    return undefined;
+  }
+}

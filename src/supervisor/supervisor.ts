@@ -1,0 +1,506 @@
+/**
+ * All services together: turns what happened to files and processes into events for the state machine
+ * (service.ts) and its actions into calls. Nothing is decided here that service.ts could decide.
+ */
+import { join } from "node:path";
+import { type Configuration, SETTLE_TIME } from "../config.ts";
+import { reasonOf } from "../errors.ts";
+import { isAbsence, temporaryOwner } from "../files.ts";
+import { type Exit, type Lock, readLock, UNKNOWN_EXIT } from "../rundir.ts";
+import { examine, exists, listNames } from "../sysdir.ts";
+import { printable } from "../text.ts";
+import type { Adoption, Found } from "./adopt.ts";
+import { type Processes, StartError } from "./process.ts";
+import type { Records } from "./records.ts";
+import {
+  type Action,
+  deadlineOf,
+  type Event,
+  isDown,
+  type MainProcess,
+  newService,
+  type Service,
+  step,
+} from "./service.ts";
+
+/** Where the supervisor says what happens. */
+export interface Log {
+  info(text: string): void;
+  warn(text: string): void;
+}
+
+/** Milliseconds after which a link is looked at again whose target may have become executable. */
+const HIDDEN_CHANGE_INTERVAL = 1500;
+/** Milliseconds to wait for the rest of what happens to state files before they are verified. */
+const VERIFY_DELAY = 50;
+/** The kernel's time stamps lag by up to a tick of 10 ms. */
+const CLOCK_TICK = 10;
+/** setTimeout fires at once for anything longer (2^31 - 1 milliseconds). */
+const LONGEST_TIMER = 2_147_483_647;
+
+interface Supervised {
+  readonly name: string;
+  service: Service;
+  /** The kernel's start time of the main process, which tells it from a later user of its pid. */
+  startTicks: number | undefined;
+  deadline:
+    | { readonly at: number; readonly timer: ReturnType<typeof setTimeout> }
+    | undefined;
+  /** Looks at the entry, or at the lock, once more. */
+  look: ReturnType<typeof setTimeout> | undefined;
+  lockLook: ReturnType<typeof setTimeout> | undefined;
+  /** Why the entry is not usable, as it was last reported. */
+  reported: string | undefined;
+  lockReported: string | undefined;
+}
+
+/** Supervises every service of one SYSDIR. */
+export class Supervisor {
+  readonly #services = new Map<string, Supervised>();
+  readonly #toVerify = new Set<string>();
+  #verifyTimer: ReturnType<typeof setTimeout> | undefined;
+  #stopping = false;
+  #sysdirMissing = false;
+
+  /**
+   * @param allDown is called when a shutdown has brought everything down.
+   * @param occasion is called whenever a service ends: a chance to look at what gives no event.
+   */
+  constructor(
+    readonly configuration: Configuration,
+    readonly processes: Processes,
+    readonly records: Records,
+    readonly log: Log,
+    readonly environment: Readonly<Record<string, string | undefined>>,
+    readonly allDown: () => void,
+    readonly occasion: () => void,
+  ) {}
+
+  /**
+   * Takes over what runs, then looks at everything for the first time.
+   * @param recorded the services that the run directory knows.
+   */
+  begin(recorded: readonly string[], adoption: Adoption): void {
+    const names = new Set([...this.#listNames(), ...recorded]);
+    for (const name of names) this.#adopt(name, recorded, adoption);
+    for (const name of names) {
+      this.lockChanged(name);
+      this.entryChanged(name);
+    }
+  }
+
+  /** Looks at all entries and all locks again. */
+  rescan(): void {
+    this.rescanEntries();
+    this.rescanLocks();
+  }
+
+  /** Looks at all entries of SYSDIR again. */
+  rescanEntries(): void {
+    const names = new Set([...this.#listNames(), ...this.#services.keys()]);
+    for (const name of names) this.entryChanged(name);
+  }
+
+  /** Looks at all locks again, and at what the state files say. */
+  rescanLocks(): void {
+    for (const name of this.#services.keys()) {
+      this.lockChanged(name);
+      this.stateChanged(name);
+    }
+  }
+
+  /** SYSDIR is not there, or there again; while it is missing nothing counts as removed. */
+  sysdirPresent(present: boolean): void {
+    if (present === this.#sysdirMissing) {
+      this.#sysdirMissing = !present;
+      const { sysdir } = this.configuration;
+      if (present) this.log.info(`${sysdir}: there again`);
+      else
+        this.log.warn(
+          `${sysdir}: not there any more; what runs goes on running`,
+        );
+    }
+    if (present) this.rescanEntries();
+  }
+
+  /** Something happened to a name in SYSDIR. */
+  entryChanged(name: string): void {
+    if (this.#sysdirMissing || name.startsWith(".")) return;
+    const entry = examine(this.configuration.sysdir, name);
+    const known = this.#services.get(name);
+    if (entry.is === "absent") {
+      if (known === undefined) return;
+      this.#clearLook(known);
+      this.#handle(known, { type: "entry", is: "missing" });
+      return;
+    }
+    const supervised = known ?? this.#add(name);
+    // A lock may have been waiting for the service to appear.
+    if (known === undefined) this.lockChanged(name);
+    this.#clearLook(supervised);
+    if (entry.is === "service") {
+      this.#usable(supervised, entry.changed);
+      return;
+    }
+    this.#reportEntry(supervised, entry.why);
+    this.#handle(supervised, { type: "entry", is: "unusable" });
+    if (entry.hidden) this.#lookAgain(supervised, HIDDEN_CHANGE_INTERVAL);
+  }
+
+  /**
+   * Something happened to a lock.
+   * @param touched an event named it: if it is not there now, it has been removed just now.
+   */
+  lockChanged(name: string, touched = false): void {
+    const supervised = this.#services.get(name);
+    if (supervised === undefined) return;
+    clearTimeout(supervised.lockLook);
+    supervised.lockLook = undefined;
+    const reading = this.#readLock(supervised);
+    if (reading === undefined) return;
+    const { lock, complete } = reading;
+    const age = lock.is === "present" ? ageOf(lock.modified) : undefined;
+    if (!complete && (age === undefined || age < SETTLE_TIME)) {
+      // Half of what it will say may be there: until then it only holds.
+      this.#setLock(supervised, { asks: "nothing" }, false);
+      supervised.lockLook = setTimeout(
+        () => this.#lockSettled(name),
+        SETTLE_TIME + CLOCK_TICK,
+      );
+      return;
+    }
+    this.#lockRead(supervised, lock, touched);
+  }
+
+  /** Something happened to a state file: it is verified once things are quiet. */
+  stateChanged(name: string): void {
+    this.#toVerify.add(name);
+    this.#verifyTimer ??= setTimeout(() => {
+      this.#verifyTimer = undefined;
+      const names = [...this.#toVerify];
+      this.#toVerify.clear();
+      for (const each of names) {
+        this.#guard(each, () => this.records.verify(each));
+      }
+    }, VERIFY_DELAY);
+  }
+
+  /** The run directory is a new one: locks that were in force are in force, also there. */
+  rundirReplaced(): void {
+    for (const { name, service } of this.#services.values()) {
+      const { lock } = service;
+      const there = this.#guard(name, () =>
+        readLock(this.configuration.rundir, name),
+      );
+      if (lock !== undefined && there?.lock.is === "absent")
+        this.records.writeLock(name, lock);
+    }
+    this.records.rewrite();
+    this.rescanLocks();
+  }
+
+  /** Brings everything down. Called again: kills what is left. */
+  shutdown(): void {
+    const type = this.#stopping ? "killNow" : "shutdown";
+    this.#stopping = true;
+    for (const supervised of [...this.#services.values()])
+      this.#handle(supervised, { type });
+    this.#checkAllDown();
+  }
+
+  /** What still runs, with its pid. */
+  running(): { readonly name: string; readonly pid: number }[] {
+    return [...this.#services.values()].flatMap(({ name, service }) =>
+      "main" in service.phase ? [{ name, pid: service.phase.main.pid }] : [],
+    );
+  }
+
+  #adopt(name: string, recorded: readonly string[], adoption: Adoption): void {
+    const supervised = this.#add(name);
+    if (recorded.includes(name))
+      this.#guard(name, () => this.records.load(name));
+    const { rundir } = this.configuration;
+    const found = this.#guard(name, () => adoption.find(rundir, name));
+    if (found === undefined) this.records.noteUnseenEnd(name);
+    else this.#takeOver(supervised, found);
+  }
+
+  #takeOver(supervised: Supervised, found: Found): void {
+    const { pid, trusted, ended, startedAt } = found;
+    const { name } = supervised;
+    const age = Math.max(0, Date.now() - startedAt);
+    const main = { pid, startedAt: this.processes.now() - age, trusted };
+    supervised.startTicks = this.processes.status(pid)?.startTicks;
+    this.records.recordPid(name, pid, startedAt);
+    if (ended) this.records.recordExit(name, UNKNOWN_EXIT);
+    this.#handle(supervised, { type: "adopted", main, ended });
+    if (ended) return;
+    this.processes.watch(pid, (exit) => this.#ended(supervised, pid, exit));
+  }
+
+  #add(name: string): Supervised {
+    const supervised: Supervised = {
+      name,
+      service: newService(this.configuration.stopTimeout),
+      startTicks: undefined,
+      deadline: undefined,
+      look: undefined,
+      lockLook: undefined,
+      reported: undefined,
+      lockReported: undefined,
+    };
+    this.#services.set(name, supervised);
+    if (this.#stopping)
+      supervised.service = { ...supervised.service, shutdown: true };
+    return supervised;
+  }
+
+  #usable(supervised: Supervised, changed: number): void {
+    const age = Date.now() - changed;
+    if (age >= 0 && age < SETTLE_TIME + CLOCK_TICK) {
+      // It may still be being written: what runs goes on, but nothing is started from it yet.
+      this.#handle(supervised, { type: "entry", is: "unusable" });
+      this.#lookAgain(supervised, SETTLE_TIME + CLOCK_TICK - age + 1);
+      return;
+    }
+    supervised.reported = undefined;
+    this.#handle(supervised, { type: "entry", is: "usable" });
+  }
+
+  #lookAgain(supervised: Supervised, after: number): void {
+    const { name } = supervised;
+    supervised.look = setTimeout(
+      () => this.#guard(name, () => this.entryChanged(name)),
+      after,
+    );
+  }
+
+  #clearLook(supervised: Supervised): void {
+    clearTimeout(supervised.look);
+    supervised.look = undefined;
+  }
+
+  #reportEntry(supervised: Supervised, why: string): void {
+    if (supervised.reported === why) return;
+    supervised.reported = why;
+    this.#say(supervised.name, "warn", `${why}, so it is not started`);
+  }
+
+  #readLock(supervised: Supervised) {
+    const { name } = supervised;
+    try {
+      return readLock(this.configuration.rundir, name);
+    } catch (error) {
+      // It is there, so it holds; what it says cannot be known.
+      this.#reportLock(supervised, `its lock: ${reasonOf(error)}`);
+      this.#setLock(supervised, { asks: "nothing" }, false);
+      return undefined;
+    }
+  }
+
+  #lockSettled(name: string): void {
+    const supervised = this.#services.get(name);
+    if (supervised === undefined) return;
+    const reading = this.#readLock(supervised);
+    if (reading !== undefined) this.#lockRead(supervised, reading.lock, false);
+  }
+
+  #lockRead(
+    supervised: Supervised,
+    lock: ReturnType<typeof readLock>["lock"],
+    touched: boolean,
+  ): void {
+    if (lock.is === "garbage") {
+      this.#reportLock(
+        supervised,
+        `its lock makes no sense (${lock.why}): it holds the service and asks for nothing else`,
+      );
+      this.#setLock(supervised, { asks: "nothing" }, false);
+      this.records.holdLock(supervised.name);
+      return;
+    }
+    supervised.lockReported = undefined;
+    const value = lock.is === "present" ? lock.value : undefined;
+    this.#setLock(supervised, value, touched);
+  }
+
+  #setLock(
+    supervised: Supervised,
+    lock: Lock | undefined,
+    touched: boolean,
+  ): void {
+    const before = supervised.service.lock;
+    const removed = lock === undefined && (touched || before !== undefined);
+    if (before === lock && !removed) return;
+    this.#handle(supervised, { type: "lock", lock, removed });
+  }
+
+  #reportLock(supervised: Supervised, text: string): void {
+    if (supervised.lockReported === text) return;
+    supervised.lockReported = text;
+    this.#say(supervised.name, "warn", text);
+  }
+
+  #handle(supervised: Supervised, event: Event): void {
+    const { service, actions } = step(
+      supervised.service,
+      event,
+      this.processes.now(),
+    );
+    supervised.service = service;
+    for (const action of actions) this.#perform(supervised, action);
+    this.#arm(supervised);
+    if (this.#stopping && isDown(supervised.service)) this.#checkAllDown();
+  }
+
+  #perform(supervised: Supervised, action: Action): void {
+    const { name } = supervised;
+    switch (action.do) {
+      case "start":
+        return this.#start(supervised);
+      case "signal":
+        return this.#signal(supervised, action.group, action.signal);
+      case "checkGroup": {
+        const pid = action.group;
+        const alive = this.processes.groupAlive(pid, supervised.startTicks);
+        return this.#handle(supervised, { type: "group", pid, alive });
+      }
+      case "recordStart":
+        return this.#recordStart(supervised, action.main);
+      case "recordExit":
+        return this.records.recordExit(name, action.exit);
+      case "recordDown":
+        return this.records.recordDown(name);
+      case "forget":
+        return this.#forget(supervised);
+      case "log":
+        return this.#say(name, action.level, action.text);
+    }
+  }
+
+  #start(supervised: Supervised): void {
+    const { name } = supervised;
+    const { sysdir, rundir } = this.configuration;
+    this.records.countStart(name);
+    let pid: number | undefined;
+    try {
+      pid = this.processes.start({
+        path: join(sysdir, name),
+        environment: {
+          ...this.environment,
+          SYSDIR: sysdir,
+          RUNDIR: rundir,
+          SYSMGR_SERVICE: name,
+        },
+        onEnd: (exit) => {
+          if (pid !== undefined) this.#ended(supervised, pid, exit);
+        },
+      });
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error;
+      this.records.uncountStart(name);
+      const reason = error.message;
+      this.#handle(supervised, { type: "startFailed", reason });
+      return;
+    }
+    supervised.startTicks = this.processes.status(pid)?.startTicks;
+    const startedAt = this.processes.now();
+    const main = { pid, startedAt, trusted: true };
+    this.#handle(supervised, { type: "started", main });
+  }
+
+  #recordStart(supervised: Supervised, main: MainProcess): void {
+    this.records.recordPid(supervised.name, main.pid, Date.now());
+  }
+
+  #signal(supervised: Supervised, group: number, signal: number): void {
+    const { startTicks, name } = supervised;
+    if (!this.processes.groupAlive(group, startTicks)) return;
+    const problem = this.processes.signalGroup(group, signal);
+    if (problem !== undefined)
+      this.#say(name, "warn", `cannot signal pid ${group}: ${problem}`);
+  }
+
+  #ended(supervised: Supervised, pid: number, exit: Exit): void {
+    this.occasion();
+    const othersLeft = this.processes.groupAlive(pid, supervised.startTicks);
+    this.#handle(supervised, { type: "ended", pid, exit, othersLeft });
+  }
+
+  #forget(supervised: Supervised): void {
+    if (this.#services.get(supervised.name) !== supervised) return;
+    this.#clearLook(supervised);
+    clearTimeout(supervised.lockLook);
+    clearTimeout(supervised.deadline?.timer);
+    supervised.deadline = undefined;
+    this.#services.delete(supervised.name);
+    this.records.forget(supervised.name);
+    this.#say(supervised.name, "info", "removed");
+  }
+
+  #arm(supervised: Supervised): void {
+    const known = this.#services.get(supervised.name) === supervised;
+    const at = known ? deadlineOf(supervised.service) : undefined;
+    if (at === supervised.deadline?.at) return;
+    clearTimeout(supervised.deadline?.timer);
+    supervised.deadline = undefined;
+    if (at === undefined) return;
+    const wait = Math.max(0, Math.ceil(at - this.processes.now()));
+    const timer = setTimeout(
+      () => {
+        supervised.deadline = undefined;
+        this.#handle(supervised, { type: "deadline" });
+      },
+      Math.min(wait, LONGEST_TIMER),
+    );
+    supervised.deadline = { at, timer };
+  }
+
+  #checkAllDown(): void {
+    for (const { service } of this.#services.values())
+      if (!isDown(service)) return;
+    this.allDown();
+  }
+
+  #listNames(): string[] {
+    const { sysdir } = this.configuration;
+    try {
+      return listNames(sysdir).filter((name) => this.#isReadable(name));
+    } catch (error) {
+      if (isAbsence(error)) this.sysdirPresent(false);
+      else this.log.warn(`${sysdir}: ${reasonOf(error)}`);
+      return [];
+    }
+  }
+
+  /** A name that is not UTF-8 comes out of the system with replacement characters and leads nowhere. */
+  #isReadable(name: string): boolean {
+    if (!name.includes("\ufffd")) return true;
+    if (exists(this.configuration.sysdir, name)) return true;
+    this.#say(name, "warn", "its name is not UTF-8, so it is not started");
+    return false;
+  }
+
+  #say(name: string, level: "info" | "warn", text: string): void {
+    this.log[level](`${printable(name)}: ${text}`);
+  }
+
+  /** What goes wrong with one service's files must not keep the others from being looked at. */
+  #guard<T>(name: string, work: () => T): T | undefined {
+    try {
+      return work();
+    } catch (error) {
+      this.#say(name, "warn", reasonOf(error));
+      return undefined;
+    }
+  }
+}
+
+/** Names in the run directory that can be services. */
+export function isServiceDirectory(name: string): boolean {
+  return !name.startsWith(".") && temporaryOwner(name) === undefined;
+}
+
+function ageOf(modified: bigint): number {
+  return Date.now() - Number(modified / 1_000_000n);
+}

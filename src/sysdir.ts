@@ -1,0 +1,123 @@
+/** The service directory: which of its entries are services, and why the others are not. */
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  type Stats,
+  statSync,
+} from "node:fs";
+import { join } from "node:path";
+import { errorCode, reasonOf } from "./errors.ts";
+import { isReservedName } from "./rundir.ts";
+
+/** What an entry of the service directory is. */
+export type Entry =
+  | { readonly is: "absent" }
+  /** `changed` is when file or link last changed, in milliseconds since 1970. */
+  | { readonly is: "service"; readonly changed: number }
+  /** `hidden` says that its becoming one may not show in the directory itself: look again. */
+  | { readonly is: "unusable"; readonly why: string; readonly hidden: boolean };
+
+const WRITABLE_BY_OTHERS = 0o002;
+const LONGEST_FIRST_LINE = 256;
+
+/**
+ * The names in the service directory that may be services; those that start with a dot are not.
+ * @throws the system's error when it cannot be read.
+ */
+export function listNames(sysdir: string): string[] {
+  return readdirSync(sysdir).filter((name) => !name.startsWith("."));
+}
+
+/** Looks at one entry of the service directory. Never throws: what fails makes it unusable. */
+export function examine(sysdir: string, name: string): Entry {
+  const path = join(sysdir, name);
+  try {
+    return examinePath(path, name, sysdir);
+  } catch (error) {
+    const code = errorCode(error);
+    if (code !== "ENOENT") return unusable(reasonOf(error), true);
+    return lstatSync(path, { throwIfNoEntry: false }) === undefined
+      ? { is: "absent" }
+      : unusable("a symbolic link to nothing", true);
+  }
+}
+
+/** Whether the service directory has a file of that name, usable or not. */
+export function exists(sysdir: string, name: string): boolean {
+  const path = join(sysdir, name);
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/**
+ * Why the kernel would refuse to execute a file that looks executable: its interpreter is missing.
+ * @returns undefined when there is nothing to say.
+ */
+export function interpreterProblem(path: string): string | undefined {
+  const interpreter = interpreterOf(path);
+  if (interpreter === undefined || existsSync(interpreter)) return undefined;
+  return `its interpreter ${interpreter} does not exist`;
+}
+
+function examinePath(path: string, name: string, sysdir: string): Entry {
+  const link = lstatSync(path);
+  const file = link.isSymbolicLink() ? statSync(path) : link;
+  const hidden = link !== file;
+  if (isReservedName(name))
+    return unusable("the name is needed for sysmgr's own state", false);
+  if (!file.isFile()) return unusable("not a regular file", hidden);
+  const danger = dangerAsRoot(file, sysdir);
+  if (danger !== undefined) return unusable(danger, hidden);
+  if (!isExecutable(path, file)) return unusable("not executable", hidden);
+  return { is: "service", changed: Math.max(link.ctimeMs, file.ctimeMs) };
+}
+
+function isExecutable(path: string, file: Stats): boolean {
+  if ((file.mode & 0o111) === 0) return false;
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "EACCES") return false;
+    throw error;
+  }
+}
+
+/** What root runs must not be somebody else's to change. */
+function dangerAsRoot(file: Stats, sysdir: string): string | undefined {
+  if (process.geteuid?.() !== 0) return undefined;
+  if ((file.mode & WRITABLE_BY_OTHERS) !== 0)
+    return "writable by everybody, so not run as root";
+  if ((statSync(sysdir).mode & WRITABLE_BY_OTHERS) !== 0)
+    return `${sysdir} is writable by everybody, so nothing in it is run as root`;
+  return undefined;
+}
+
+function unusable(why: string, hidden: boolean): Entry {
+  return { is: "unusable", why, hidden };
+}
+
+function interpreterOf(path: string): string | undefined {
+  let file: number;
+  try {
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    // A file that may be executed need not be readable; then there is nothing to say about it.
+    if (errorCode(error) === undefined) throw error;
+    return undefined;
+  }
+  try {
+    const buffer = Buffer.alloc(LONGEST_FIRST_LINE);
+    const length = readSync(file, buffer, 0, LONGEST_FIRST_LINE, 0);
+    const line = buffer.toString("utf8", 0, length).split("\n", 1)[0] ?? "";
+    const match = /^#![ \t]*(\/[^ \t]*)/.exec(line);
+    return match?.[1];
+  } finally {
+    closeSync(file);
+  }
+}
