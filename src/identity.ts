@@ -5,12 +5,7 @@
  * nanoseconds, as a stamp made of the pid, the kernel's start time and the boot. Unlike a time of day
  * it holds when the system clock is set.
  */
-import {
-  bootIdentity,
-  procMounted,
-  type ProcessStatus,
-  readProcess,
-} from "./proc.ts";
+import { bootIdentity, type ProcessStatus, readProcess } from "./proc.ts";
 
 /** What is known of the process that a file names. */
 export type Verdict =
@@ -18,7 +13,7 @@ export type Verdict =
   | "same"
   /** It is another one, or none. */
   | "other"
-  /** Nobody can tell, because /proc is missing. */
+  /** Some process has that pid, but /proc does not show which. */
   | "unknown";
 
 const STAMPS = 1_000_000n;
@@ -49,9 +44,10 @@ export function stampedTime(status: ProcessStatus, startedAt: number): bigint {
  * @param modified the file's time of change, in nanoseconds since 1970.
  */
 export function verify(pid: number, modified: bigint): Verdict {
-  if (!procMounted()) return isAlive(pid) ? "unknown" : "other";
   const status = readProcess(pid);
-  if (status === undefined || status.ended) return "other";
+  // Without /proc, or where it hides other users' processes, there is nothing to compare.
+  if (status === undefined) return isAlive(pid) ? "unknown" : "other";
+  if (status.ended) return "other";
   return modified % STAMPS === stampOf(status) ? "same" : "other";
 }
 

@@ -1,3 +1,189 @@
-export async function sysmgrDepends(_a: readonly string[]): Promise<number> {
-  return 0;
+/** Waits, inside a service's script, until other services are up. */
+import { resolve } from "node:path";
+import {
+  type CommandLine,
+  COMMON_OPTIONS,
+  type Parsed,
+  UsageError,
+} from "../command-line.ts";
+import { configure, parseSeconds } from "../config.ts";
+import { Awakening } from "../control/awakening.ts";
+import { findCircle, isUp, reachable } from "../control/dependencies.ts";
+import { type Places, runningSysmgr } from "../control/view.ts";
+import { reasonOf } from "../errors.ts";
+import { removeFile, replaceFile } from "../files.ts";
+import { createSimpleMessages } from "../messages.ts";
+import { statePath } from "../rundir.ts";
+import { signalNumber } from "../signals.ts";
+import { exists } from "../sysdir.ts";
+import { inSeconds, printable } from "../text.ts";
+import { PLACE_OPTIONS, runApplet } from "./run.ts";
+
+const OK = 0;
+const FAILED = 1;
+/** Milliseconds after which a wait is told. */
+const PATIENCE = 1000;
+/** Milliseconds that a member of a circle stays in it, so that every other member sees it, too. */
+const CIRCLE_LINGER = 500;
+const END_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] as const;
+const SIGNAL_EXIT = 128;
+
+const COMMAND_LINE: CommandLine = {
+  name: "sysmgr-depends",
+  description: "Waits until all the services are up.",
+  synopsis: "[-r DIR] [-s DIR] [-t SECONDS] [-q] SERVICE...",
+  options: {
+    ...PLACE_OPTIONS,
+    timeout: {
+      type: "string",
+      alias: "t",
+      valueHint: "SECONDS",
+      description: "give up after so long (never unless given)",
+    },
+    quiet: {
+      type: "boolean",
+      alias: "q",
+      description: "do not tell that it has to wait",
+    },
+    ...COMMON_OPTIONS,
+  },
+};
+
+/** Who waits, and for what. */
+interface Wait extends Places {
+  /** The service whose script this runs in; undefined elsewhere. */
+  readonly service: string | undefined;
+  readonly names: readonly string[];
+  /** On performance.now(), in milliseconds. */
+  readonly deadline: number;
+  readonly timeout: number;
+  readonly quiet: boolean;
+}
+
+/** The applet `sysmgr-depends`. */
+export function sysmgrDepends(
+  rawArguments: readonly string[],
+): Promise<number> {
+  return runApplet(COMMAND_LINE, rawArguments, depend);
+}
+
+async function depend(parsed: Parsed): Promise<number> {
+  const wait = readWait(parsed);
+  const { error } = createSimpleMessages(COMMAND_LINE.name);
+  const unknown = wait.names.filter((name) => !isService(wait.sysdir, name));
+  for (const name of unknown)
+    error(`${printable(name)}: no such service in ${wait.sysdir}`);
+  if (unknown.length > 0) return FAILED;
+  if (stillDown(wait).length === 0) return OK;
+  const withdraw = declare(wait);
+  try {
+    return await waitFor(wait);
+  } finally {
+    withdraw();
+  }
+}
+
+function readWait(parsed: Parsed): Wait {
+  const { sysdir, rundir } = configure(
+    { sysdir: parsed.value("sysdir"), rundir: parsed.value("rundir") },
+    process.env,
+  );
+  const seconds = parsed.value("timeout");
+  const timeout =
+    seconds === undefined
+      ? Number.POSITIVE_INFINITY
+      : parseSeconds(seconds, "--timeout") * 1000;
+  if (parsed.operands.length === 0)
+    throw new UsageError("the name of a service is missing");
+  const own = process.env["RUNDIR"];
+  const supervised = own !== undefined && resolve(own) === rundir;
+  return {
+    sysdir,
+    rundir,
+    service: supervised ? process.env["SYSMGR_SERVICE"] : undefined,
+    names: [...new Set(parsed.operands)],
+    deadline: performance.now() + timeout,
+    timeout,
+    quiet: parsed.isSet("quiet"),
+  };
+}
+
+function isService(sysdir: string, name: string): boolean {
+  return !name.includes("/") && !name.startsWith(".") && exists(sysdir, name);
+}
+
+async function waitFor(wait: Wait): Promise<number> {
+  const { error, info } = createSimpleMessages(COMMAND_LINE.name);
+  const awakening = new Awakening(wait.rundir);
+  let tellAt = performance.now() + PATIENCE;
+  for (;;) {
+    const down = stillDown(wait);
+    if (down.length === 0) return OK;
+    const circle = circleOf(wait, down);
+    if (circle !== undefined) {
+      error(
+        `${prefix(wait)}waits in a circle: ${circle.map((name) => printable(name)).join(" -> ")}`,
+      );
+      await Bun.sleep(CIRCLE_LINGER);
+      return FAILED;
+    }
+    const now = performance.now();
+    const list = down.map((name) => printable(name)).join(", ");
+    if (now >= wait.deadline) {
+      error(
+        `${prefix(wait)}still down after ${inSeconds(wait.timeout)}: ${list}`,
+      );
+      return FAILED;
+    }
+    if (now >= tellAt) {
+      if (!wait.quiet) info(`${prefix(wait)}waiting for ${list}${hint(wait)}`);
+      tellAt = Number.POSITIVE_INFINITY;
+    }
+    const next = Math.min(wait.deadline, tellAt) - now;
+    await awakening.next(reachable(wait.rundir, down), Math.ceil(next));
+  }
+}
+
+function stillDown(wait: Wait): string[] {
+  return wait.names.filter((name) => !isUp(wait, name));
+}
+
+function circleOf(wait: Wait, down: readonly string[]): string[] | undefined {
+  if (wait.service === undefined) return undefined;
+  return findCircle(wait.rundir, wait.service, down);
+}
+
+/**
+ * Says in the run directory what the service waits for, so that others do not take it for up.
+ * @returns how to take that back.
+ */
+function declare(wait: Wait): () => void {
+  if (wait.service === undefined) return () => undefined;
+  const path = statePath(wait.rundir, wait.service, "waiting");
+  const { warn } = createSimpleMessages(COMMAND_LINE.name);
+  const attempt = (work: () => void) => {
+    try {
+      work();
+    } catch (error) {
+      warn(`${prefix(wait)}${path}: ${reasonOf(error)}`);
+    }
+  };
+  attempt(() => replaceFile(path, `${wait.names.join("\n")}\n`));
+  const withdraw = () => attempt(() => removeFile(path));
+  for (const signal of END_SIGNALS)
+    process.once(signal, () => {
+      withdraw();
+      process.exit(SIGNAL_EXIT + (signalNumber(signal) ?? 0));
+    });
+  return withdraw;
+}
+
+function prefix(wait: Wait): string {
+  return wait.service === undefined ? "" : `${printable(wait.service)}: `;
+}
+
+function hint(wait: Wait): string {
+  return runningSysmgr(wait.rundir) === undefined
+    ? ` (sysmgr is not running on ${wait.rundir})`
+    : "";
 }

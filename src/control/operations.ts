@@ -1,0 +1,217 @@
+/**
+ * What svctl does to a service. Every operation writes or removes its lock, which is all the control
+ * there is, and then waits for what the run directory says. A state that is older than the operation is
+ * never taken for its result.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { errorCode, reasonOf } from "../errors.ts";
+import { removeFile, replaceFile } from "../files.ts";
+import { stateDirectory, statePath } from "../rundir.ts";
+import { interpreterProblem } from "../sysdir.ts";
+import { inSeconds } from "../text.ts";
+import { look, type Places, type View } from "./view.ts";
+import { until } from "./wait.ts";
+
+/** What an operation works with. */
+export interface Control extends Places {
+  /** Milliseconds to wait for the result; undefined: do not wait. */
+  readonly wait: number | undefined;
+}
+
+/** An operation that did not succeed; the message says why. */
+export class ControlError extends Error {}
+
+/** Does something to one service. @throws ControlError */
+export type Operation = (control: Control, name: string) => Promise<void>;
+
+const SIGTERM = 15;
+const SIGCONT = 18;
+/** Milliseconds after which a start that was counted has not turned out to have failed. */
+const START_CONFIRMATION = 30;
+
+/** Removes the lock; returns when it runs. */
+export const start: Operation = async (control, name) => {
+  const before = look(control, name);
+  release(control, name, before);
+  refuseUnusable(control, before);
+  await started(control, before, deadlineOf(control));
+};
+
+/** Locks it with TERM; returns when it is down. */
+export const stop: Operation = (control, name) =>
+  bringDown(control, name, "TERM");
+
+/** Locks it with KILL; returns when it is down. */
+export const kill: Operation = (control, name) =>
+  bringDown(control, name, "KILL");
+
+/** Stops and starts it again; returns when a new process runs. */
+export const restart: Operation = async (control, name) => {
+  const before = look(control, name);
+  refuseUnusable(control, before);
+  if (!before.recorded) return start(control, name);
+  if (control.wait === undefined) return restartWithoutWaiting(control, before);
+  const deadline = deadlineOf(control);
+  const restoreOnSignal = releaseOnSignal(control, name);
+  try {
+    writeLock(control, name, "TERM");
+    await down(control, name, deadline);
+  } finally {
+    // Whatever came of it, the service is meant to run.
+    removeLock(control, name);
+    restoreOnSignal();
+  }
+  await started(control, look(control, name), deadline);
+};
+
+/** Runs it, if it is not running, and lets it not be restarted. */
+export const once: Operation = async (control, name) => {
+  const before = look(control, name);
+  const stopping = before.lock?.asks === "stop";
+  if (!before.recorded || stopping) {
+    release(control, name, before);
+    refuseUnusable(control, before);
+    // There is time: what ends sooner than a second after its start is not started before that.
+    await started(
+      { ...control, wait: control.wait ?? 0 },
+      before,
+      deadlineOf(control),
+    );
+  }
+  writeLock(control, name, "once");
+};
+
+/** Makes the operation that sends a signal to the main process. */
+export function sendSignal(signal: number): Operation {
+  return async (control, name) => {
+    const { pid } = look(control, name);
+    if (pid === undefined) throw new ControlError("not running");
+    signalProcess(pid, signal);
+  };
+}
+
+async function bringDown(
+  control: Control,
+  name: string,
+  lock: "TERM" | "KILL",
+): Promise<void> {
+  writeLock(control, name, lock);
+  if (control.wait !== undefined)
+    await down(control, name, deadlineOf(control));
+}
+
+async function down(
+  control: Control,
+  name: string,
+  deadline: number,
+): Promise<void> {
+  if (await until(() => !look(control, name).recorded, deadline)) return;
+  throw new ControlError(`still running after ${waited(control)}`);
+}
+
+/**
+ * Waits for a process that was not there, or was being stopped, before. One that ended again before
+ * anybody could see it counts, too.
+ */
+async function started(
+  control: Control,
+  before: View,
+  deadline: number,
+): Promise<void> {
+  if (control.wait === undefined) return;
+  const stopping = before.lock?.asks === "stop";
+  let countedAt: number | undefined;
+  const isStarted = () => {
+    const now = look(control, before.name);
+    if (now.pid !== undefined) return !stopping || now.pid !== before.pid;
+    if (now.starts <= before.starts) countedAt = undefined;
+    else countedAt ??= performance.now();
+    return (
+      countedAt !== undefined &&
+      performance.now() - countedAt >= START_CONFIRMATION
+    );
+  };
+  if (await until(isStarted, deadline)) return;
+  const now = look(control, before.name);
+  // Its lock was removed before sysmgr could act on it, so it has been running all the time.
+  if (now.pid !== undefined && now.lock === undefined) return;
+  refuseUnusable(control, now);
+  throw new ControlError(`not running after ${waited(control)}`);
+}
+
+/** Asks sysmgr to start it now: a lock that goes away does that, and ends a restart delay, too. */
+function release(control: Control, name: string, before: View): void {
+  if (removeLock(control, name) || before.recorded) return;
+  if (before.entry.is !== "service") return;
+  writeLock(control, name, "0");
+  removeLock(control, name);
+}
+
+/** TERM to the group, as a stop sends it; sysmgr starts what has ended. */
+function restartWithoutWaiting(control: Control, before: View): void {
+  if (before.lock !== undefined) removeLock(control, before.name);
+  if (before.pid === undefined) return;
+  signalProcess(-before.pid, SIGTERM);
+  signalProcess(-before.pid, SIGCONT);
+}
+
+function refuseUnusable(control: Control, view: View): void {
+  if (view.entry.is === "unusable") throw new ControlError(view.entry.why);
+  if (view.entry.is === "absent")
+    throw new ControlError(`no longer in ${control.sysdir}`);
+  if (view.pid !== undefined) return;
+  const problem = interpreterProblem(join(control.sysdir, view.name));
+  if (problem !== undefined) throw new ControlError(problem);
+}
+
+function writeLock(control: Control, name: string, text: string): void {
+  const path = statePath(control.rundir, name, "lock");
+  attempt(path, () => {
+    try {
+      mkdirSync(stateDirectory(control.rundir, name), { mode: 0o755 });
+    } catch (error) {
+      if (errorCode(error) !== "EEXIST") throw error;
+    }
+    replaceFile(path, `${text}\n`);
+  });
+}
+
+function removeLock(control: Control, name: string): boolean {
+  const path = statePath(control.rundir, name, "lock");
+  return attempt(path, () => removeFile(path));
+}
+
+function attempt<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw new ControlError(`${path}: ${reasonOf(error)}`);
+  }
+}
+
+function signalProcess(pid: number, signal: number): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    throw new ControlError(`pid ${Math.abs(pid)}: ${reasonOf(error)}`);
+  }
+}
+
+/** An interrupted restart must not leave the service stopped. */
+function releaseOnSignal(control: Control, name: string): () => void {
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  const release = () => removeLock(control, name);
+  for (const signal of signals) process.on(signal, release);
+  return () => {
+    for (const signal of signals) process.off(signal, release);
+  };
+}
+
+function deadlineOf(control: Control): number {
+  return performance.now() + (control.wait ?? 0);
+}
+
+function waited(control: Control): string {
+  return inSeconds(control.wait ?? 0);
+}

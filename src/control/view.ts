@@ -1,0 +1,98 @@
+/** What can be seen of one service from outside: its file in SYSDIR and its files in RUNDIR. */
+import { verify } from "../identity.ts";
+import { readProcess, readServiceMark } from "../proc.ts";
+import {
+  type Exit,
+  type Lock,
+  readExit,
+  readLock,
+  readOwnPid,
+  readPid,
+  readStarts,
+  readWaiting,
+  type State,
+} from "../rundir.ts";
+import { type Entry, examine } from "../sysdir.ts";
+
+/** A service as svctl sees it at one moment. */
+export interface View {
+  readonly name: string;
+  readonly entry: Entry;
+  /** There is a pid file: sysmgr has not seen the end of the whole group yet. */
+  readonly recorded: boolean;
+  /** The main process, which is verified to be the service's and alive. */
+  readonly pid: number | undefined;
+  /** When it started, in milliseconds since 1970. */
+  readonly since: number | undefined;
+  readonly lock: Lock | undefined;
+  readonly exit: Exit | undefined;
+  readonly starts: number;
+  readonly waitingFor: readonly string[];
+}
+
+/** Where to look. */
+export interface Places {
+  readonly sysdir: string;
+  readonly rundir: string;
+}
+
+/** Looks at a service. @throws the system's error where its state cannot be read. */
+export function look(places: Places, name: string): View {
+  const { sysdir, rundir } = places;
+  const recorded = readPid(rundir, name);
+  const pid = runningPid(rundir, name, recorded);
+  return {
+    name,
+    entry: examine(sysdir, name),
+    recorded: recorded.is !== "absent",
+    pid,
+    since:
+      recorded.is === "present" && pid !== undefined
+        ? Number(recorded.modified / 1_000_000n)
+        : undefined,
+    lock: lockOf(readLock(rundir, name).lock),
+    exit: valueOf(readExit(rundir, name)),
+    starts: valueOf(readStarts(rundir, name)) ?? 0,
+    waitingFor:
+      pid === undefined ? [] : (valueOf(readWaiting(rundir, name)) ?? []),
+  };
+}
+
+/** The pid of the sysmgr that runs on the run directory; undefined when none does. */
+export function runningSysmgr(rundir: string): number | undefined {
+  const state = readOwnPid(rundir);
+  if (state.is !== "present") return undefined;
+  return verify(state.value, state.modified) === "other"
+    ? undefined
+    : state.value;
+}
+
+/** A pid is the service's when its start is the recorded one, or its environment says so. */
+function runningPid(
+  rundir: string,
+  name: string,
+  state: State<number>,
+): number | undefined {
+  if (state.is !== "present") return undefined;
+  const { value: pid, modified } = state;
+  const verdict = verify(pid, modified);
+  if (verdict === "same") return pid;
+  // Where nobody can tell, what sysmgr writes is as good as sysmgr itself.
+  if (verdict === "unknown")
+    return runningSysmgr(rundir) === undefined ? undefined : pid;
+  const status = readProcess(pid);
+  if (status === undefined || status.ended || status.session !== pid)
+    return undefined;
+  const mark = readServiceMark(pid);
+  return mark?.service === name && mark.rundir === rundir ? pid : undefined;
+}
+
+/** A lock that makes no sense still holds. */
+function lockOf(state: State<Lock>): Lock | undefined {
+  if (state.is === "absent") return undefined;
+  return state.is === "present" ? state.value : { asks: "nothing" };
+}
+
+function valueOf<T>(state: State<T>): T | undefined {
+  return state.is === "present" ? state.value : undefined;
+}

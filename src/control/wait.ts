@@ -1,0 +1,36 @@
+/** Waiting for conditions, many side by side, with one timer. */
+
+/** Milliseconds between two looks: short at first, because most things happen at once. */
+const SHORTEST_LOOK = 1;
+const LONGEST_LOOK = 20;
+const GROWTH = 1.3;
+
+let interval = SHORTEST_LOOK;
+let tick: Promise<void> | undefined;
+
+/**
+ * Waits until a condition holds.
+ * @param deadline on performance.now(), in milliseconds.
+ * @returns false when the deadline came first.
+ */
+export async function until(
+  condition: () => boolean,
+  deadline: number,
+): Promise<boolean> {
+  for (;;) {
+    if (condition()) return true;
+    if (performance.now() >= deadline) return false;
+    await nextTick();
+  }
+}
+
+function nextTick(): Promise<void> {
+  tick ??= new Promise((resolve) => {
+    setTimeout(() => {
+      tick = undefined;
+      interval = Math.min(interval * GROWTH, LONGEST_LOOK);
+      resolve();
+    }, interval);
+  });
+  return tick;
+}
