@@ -12,7 +12,8 @@ const APPLETS: Readonly<Record<string, () => Promise<Applet>>> = {
     (await import("./applets/sysmgr-depends.ts")).sysmgrDepends,
 };
 
-process.exitCode = await main(process.argv0, process.argv.slice(2));
+// Watches and timers that are left must not keep an applet that is done; its output is written already.
+process.exit(await main(process.argv0, process.argv.slice(2)));
 
 async function main(calledAs: string, rawArguments: string[]): Promise<number> {
   const own = Object.hasOwn(APPLETS, nameOf(calledAs))

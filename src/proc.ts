@@ -60,6 +60,12 @@ export function readServiceMark(pid: number): ServiceMark | undefined {
     : { service, rundir };
 }
 
+/** The arguments that a process was executed with; undefined where they cannot be read. */
+export function readArguments(pid: number): string[] | undefined {
+  const text = readQuietly(`/proc/${pid}/cmdline`);
+  return text === undefined ? undefined : text.split("\0");
+}
+
 /** The user that a process belongs to; undefined when there is no such process, or no /proc. */
 export function processOwner(pid: number): number | undefined {
   return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid;
@@ -96,11 +102,16 @@ export function parseStatus(text: string): ProcessStatus | undefined {
 }
 
 function readEnvironment(pid: number): string {
+  return `\0${readQuietly(`/proc/${pid}/environ`) ?? ""}`;
+}
+
+/** Reads what a process shows of itself, unless it is gone or may not be looked at. */
+function readQuietly(path: string): string | undefined {
   try {
-    return `\0${readFileSync(`/proc/${pid}/environ`, "utf8")}`;
+    return readFileSync(path, "utf8");
   } catch (error) {
     const expected = ["ENOENT", "ESRCH", "EACCES", "EPERM", "ENOTDIR"];
-    if (expected.includes(errorCode(error) ?? "")) return "";
+    if (expected.includes(errorCode(error) ?? "")) return undefined;
     throw error;
   }
 }

@@ -8,7 +8,12 @@ import {
 } from "../command-line.ts";
 import { configure, parseSeconds } from "../config.ts";
 import { Awakening } from "../control/awakening.ts";
-import { findCircle, isUp, reachable } from "../control/dependencies.ts";
+import {
+  findCircle,
+  isUp,
+  leaveTrace,
+  reachable,
+} from "../control/dependencies.ts";
 import { type Places, runningSysmgr } from "../control/view.ts";
 import { reasonOf } from "../errors.ts";
 import { removeFile, replaceFile } from "../files.ts";
@@ -74,12 +79,13 @@ async function depend(parsed: Parsed): Promise<number> {
   for (const name of unknown)
     error(`${printable(name)}: no such service in ${wait.sysdir}`);
   if (unknown.length > 0) return FAILED;
-  if (stillDown(wait).length === 0) return OK;
-  const withdraw = declare(wait);
+  const withdraw = stillDown(wait).length > 0 ? declare(wait) : undefined;
   try {
-    return await waitFor(wait);
+    const code = await waitFor(wait);
+    if (code === OK) markPassed(wait);
+    return code;
   } finally {
-    withdraw();
+    withdraw?.();
   }
 }
 
@@ -113,8 +119,16 @@ function isService(sysdir: string, name: string): boolean {
 }
 
 async function waitFor(wait: Wait): Promise<number> {
-  const { error, info } = createSimpleMessages(COMMAND_LINE.name);
   const awakening = new Awakening(wait.rundir);
+  try {
+    return await waitAwake(wait, awakening);
+  } finally {
+    awakening.close();
+  }
+}
+
+async function waitAwake(wait: Wait, awakening: Awakening): Promise<number> {
+  const { error, info } = createSimpleMessages(COMMAND_LINE.name);
   let tellAt = performance.now() + PATIENCE;
   for (;;) {
     const down = stillDown(wait);
@@ -160,22 +174,31 @@ function circleOf(wait: Wait, down: readonly string[]): string[] | undefined {
 function declare(wait: Wait): () => void {
   if (wait.service === undefined) return () => undefined;
   const path = statePath(wait.rundir, wait.service, "waiting");
-  const { warn } = createSimpleMessages(COMMAND_LINE.name);
-  const attempt = (work: () => void) => {
-    try {
-      work();
-    } catch (error) {
-      warn(`${prefix(wait)}${path}: ${reasonOf(error)}`);
-    }
-  };
-  attempt(() => replaceFile(path, `${wait.names.join("\n")}\n`));
-  const withdraw = () => attempt(() => removeFile(path));
+  attempt(wait, path, () => replaceFile(path, `${wait.names.join("\n")}\n`));
+  const withdraw = () => attempt(wait, path, () => removeFile(path));
   for (const signal of END_SIGNALS)
     process.once(signal, () => {
       withdraw();
       process.exit(SIGNAL_EXIT + (signalNumber(signal) ?? 0));
     });
   return withdraw;
+}
+
+function markPassed(wait: Wait): void {
+  const { service, rundir } = wait;
+  if (service === undefined) return;
+  const path = statePath(rundir, service, "starts");
+  attempt(wait, path, () => leaveTrace(rundir, service));
+}
+
+/** Does something to the run directory; that it cannot be done is told, and the wait goes on. */
+function attempt(wait: Wait, path: string, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    const { warn } = createSimpleMessages(COMMAND_LINE.name);
+    warn(`${prefix(wait)}${path}: ${reasonOf(error)}`);
+  }
 }
 
 function prefix(wait: Wait): string {

@@ -108,8 +108,6 @@ function run(
     for (const directory of directories) directory.close();
     records.close();
     exit(0);
-    // Descriptors, timers and signal handlers that are still there must not keep the process.
-    process.exit(0);
   };
   const supervisor = new Supervisor(
     configuration,

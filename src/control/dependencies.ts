@@ -1,18 +1,77 @@
 /** Which services are up, and whether those that are not wait for each other in a circle. */
-import { readWaiting } from "../rundir.ts";
+import {
+  closeSync,
+  constants,
+  openSync,
+  readSync,
+  statSync,
+  utimesSync,
+} from "node:fs";
+import { join } from "node:path";
+import { errorCode } from "../errors.ts";
+import { readArguments } from "../proc.ts";
+import { readWaiting, statePath } from "../rundir.ts";
 import { look, type Places } from "./view.ts";
+
+/** Scripts are short; what comes after this many bytes is not looked at. */
+const SCRIPT_BYTES = 65_536;
+/** A script that has run so long (milliseconds) without waiting is not going to. */
+const BEGINNING = 2000;
 
 /**
  * Whether a service is up: its process runs, it is not locked down, and its own script does not wait in
- * sysmgr-depends.
+ * sysmgr-depends. A script that has only just been started and has not come to its sysmgr-depends yet
+ * counts as waiting, too.
  */
 export function isUp(places: Places, name: string): boolean {
   const view = look(places, name);
+  if (view.pid === undefined || view.since === undefined) return false;
+  if (view.lock?.asks === "stop" || view.waitingFor.length > 0) return false;
+  const path = join(places.sysdir, name);
   return (
-    view.pid !== undefined &&
-    view.lock?.asks !== "stop" &&
-    view.waitingFor.length === 0
+    Date.now() - view.since > BEGINNING ||
+    hasPassed(places, name, view.since) ||
+    !mentionsDepends(path) ||
+    !stillRuns(view.pid, path)
   );
+}
+
+/**
+ * Leaves a trace that a script has come past its sysmgr-depends: the time of change of `starts`, which
+ * is written before the start, becomes later than that.
+ * @throws the system's error.
+ */
+export function leaveTrace(rundir: string, service: string): void {
+  const now = Date.now() / 1000;
+  utimesSync(statePath(rundir, service, "starts"), now, now);
+}
+
+function hasPassed(places: Places, name: string, startedAt: number): boolean {
+  const path = statePath(places.rundir, name, "starts");
+  const status = statSync(path, { throwIfNoEntry: false });
+  return status !== undefined && status.mtimeMs > startedAt;
+}
+
+function mentionsDepends(path: string): boolean {
+  try {
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const text = Buffer.alloc(SCRIPT_BYTES);
+      const length = readSync(file, text, 0, SCRIPT_BYTES, 0);
+      return text.subarray(0, length).includes("sysmgr-depends");
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return false;
+  }
+}
+
+/** Whether a process still is the script, and has not become the server by `exec`. */
+function stillRuns(pid: number, path: string): boolean {
+  const given = readArguments(pid);
+  return given === undefined || given.includes(path);
 }
 
 /**
