@@ -49,7 +49,8 @@ export function leaveTrace(rundir: string, service: string): void {
 function hasPassed(places: Places, name: string, startedAt: number): boolean {
   const path = statePath(places.rundir, name, "starts");
   const status = statSync(path, { throwIfNoEntry: false });
-  return status !== undefined && status.mtimeMs > startedAt;
+  // The start is known to the millisecond only, and `starts` may be of the same one.
+  return status !== undefined && Math.floor(status.mtimeMs) > startedAt;
 }
 
 function mentionsDepends(path: string): boolean {
