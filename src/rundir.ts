@@ -160,6 +160,11 @@ export function parseWaiting(text: string): string[] | undefined {
   return usable ? names : undefined;
 }
 
+/** What a state file says; undefined when it is absent or garbage. */
+export function understood<T>(state: State<T>): T | undefined {
+  return state.is === "present" ? state.value : undefined;
+}
+
 /** Says how a process ended as a state file has it. */
 export function exitOf(code: number | null, signal: number | string | null) {
   if (typeof signal === "number") return signalName(signal);

@@ -8,7 +8,7 @@ export function printable(text: string, longest = 300): string {
   const safe = text.replace(
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what has to go
     /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\\]/g,
-    escape,
+    escaped,
   );
   return safe.length > longest ? `${safe.slice(0, longest)}…` : safe;
 }
@@ -30,7 +30,7 @@ export function inSeconds(milliseconds: number): string {
   return `${Number((milliseconds / 1000).toFixed(1))} s`;
 }
 
-function escape(character: string): string {
+function escaped(character: string): string {
   if (character === "\\") return "\\\\";
   if (character === "\n") return "\\n";
   if (character === "\t") return "\\t";

@@ -11,6 +11,7 @@ import {
   readStarts,
   readWaiting,
   type State,
+  understood,
 } from "../rundir.ts";
 import { type Entry, examine } from "../sysdir.ts";
 
@@ -51,10 +52,10 @@ export function look(places: Places, name: string): View {
         ? Number(recorded.modified / 1_000_000n)
         : undefined,
     lock: lockOf(readLock(rundir, name).lock),
-    exit: valueOf(readExit(rundir, name)),
-    starts: valueOf(readStarts(rundir, name)) ?? 0,
+    exit: understood(readExit(rundir, name)),
+    starts: understood(readStarts(rundir, name)) ?? 0,
     waitingFor:
-      pid === undefined ? [] : (valueOf(readWaiting(rundir, name)) ?? []),
+      pid === undefined ? [] : (understood(readWaiting(rundir, name)) ?? []),
   };
 }
 
@@ -91,8 +92,4 @@ function runningPid(
 function lockOf(state: State<Lock>): Lock | undefined {
   if (state.is === "absent") return undefined;
   return state.is === "present" ? state.value : { asks: "nothing" };
-}
-
-function valueOf<T>(state: State<T>): T | undefined {
-  return state.is === "present" ? state.value : undefined;
 }

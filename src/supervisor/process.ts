@@ -145,7 +145,9 @@ function watch(pid: number, onEnd: (exit: Exit) => void): void {
   }).catch(() => poll(pid, onEnd));
 }
 
-function ignore(): void {}
+function ignore(): void {
+  // Neither data nor the error that reading a pidfd gives is of interest.
+}
 
 const polled = new Map<number, (exit: Exit) => void>();
 

@@ -27,6 +27,7 @@ import {
   STATE_FILES,
   stateDirectory,
   statePath,
+  understood,
   UNKNOWN_EXIT,
 } from "../rundir.ts";
 import { signalName } from "../signals.ts";
@@ -75,8 +76,8 @@ export class Records {
   /** Takes over what an earlier sysmgr wrote. */
   load(service: string): void {
     const record = this.of(service);
-    record.exit = valueOf(readExit(this.rundir, service));
-    record.starts = valueOf(readStarts(this.rundir, service));
+    record.exit = understood(readExit(this.rundir, service));
+    record.starts = understood(readStarts(this.rundir, service));
   }
 
   /** Says which process sysmgr is. */
@@ -389,10 +390,6 @@ function lockText(lock: Lock): string {
 function wrongness(state: State<unknown>): string {
   if (state.is === "absent") return "missing";
   return state.is === "garbage" ? state.why : "says something else";
-}
-
-function valueOf<T>(state: State<T>): T | undefined {
-  return state.is === "present" ? state.value : undefined;
 }
 
 function isEmpty(record: Record): boolean {

@@ -17,7 +17,6 @@ import {
   deadlineOf,
   type Event,
   isDown,
-  type MainProcess,
   newService,
   type Service,
   step,
@@ -357,24 +356,29 @@ export class Supervisor {
     const { name } = supervised;
     switch (action.do) {
       case "start":
-        return this.#start(supervised);
+        this.#start(supervised);
+        break;
       case "signal":
-        return this.#signal(supervised, action.group, action.signal);
-      case "checkGroup": {
-        const pid = action.group;
-        const alive = this.processes.groupAlive(pid, supervised.startTicks);
-        return this.#handle(supervised, { type: "group", pid, alive });
-      }
+        this.#signal(supervised, action.group, action.signal);
+        break;
+      case "checkGroup":
+        this.#checkGroup(supervised, action.group);
+        break;
       case "recordStart":
-        return this.#recordStart(supervised, action.main);
+        this.records.recordPid(name, action.main.pid, Date.now());
+        break;
       case "recordExit":
-        return this.records.recordExit(name, action.exit);
+        this.records.recordExit(name, action.exit);
+        break;
       case "recordDown":
-        return this.records.recordDown(name);
+        this.records.recordDown(name);
+        break;
       case "forget":
-        return this.#forget(supervised);
+        this.#forget(supervised);
+        break;
       case "log":
-        return this.#say(name, action.level, action.text);
+        this.#say(name, action.level, action.text);
+        break;
     }
   }
 
@@ -409,8 +413,9 @@ export class Supervisor {
     this.#handle(supervised, { type: "started", main });
   }
 
-  #recordStart(supervised: Supervised, main: MainProcess): void {
-    this.records.recordPid(supervised.name, main.pid, Date.now());
+  #checkGroup(supervised: Supervised, pid: number): void {
+    const alive = this.processes.groupAlive(pid, supervised.startTicks);
+    this.#handle(supervised, { type: "group", pid, alive });
   }
 
   #signal(supervised: Supervised, group: number, signal: number): void {

@@ -62,7 +62,10 @@ export class DirectoryWatch {
   #watch(): void {
     this.#stop();
     if (this.#closed) return;
-    if (this.#inode === undefined) return this.#lookAgain();
+    if (this.#inode === undefined) {
+      this.#lookAgain();
+      return;
+    }
     try {
       // Changes of the file system between this call and the stat before it show as another inode.
       const watcher = watch(

@@ -1,0 +1,323 @@
+/*
+ * shim.c - the few functions that must differ between a dynamic and a static Bun executable, and
+ * what has to be put in order before Bun's own code runs.
+ *
+ * There are two kinds of definitions here:
+ *   shim_NAME  the link step points Bun's import NAME here; libc's own NAME stays callable;
+ *   NAME       replaces the archive member of libc.a, for Bun and for libc itself.
+ *
+ * With -DSHIM_TRACE, dlsym() reports every name that it does not know on standard error.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
+/* Older startup code ignores .init_array and keeps the thread functions in a library of their own. */
+#if !defined(__GLIBC__) || __GLIBC__ != 2 || __GLIBC_MINOR__ < 34
+#error "the static library of glibc 2.34 or later is needed"
+#endif
+
+#define LENGTH(array) (sizeof(array) / sizeof *(array))
+
+static void die(int status, const char *message)
+{
+	size_t length = strlen(message);
+	if (write(STDERR_FILENO, message, length) != (ssize_t)length) status |= 1;
+	_exit(status);
+}
+
+/* ------------------------------------------------------------ shared objects: only libc, and it is inside */
+
+extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
+extern size_t __pthread_get_minstack(const pthread_attr_t *);
+
+#define FUNCTION(name) { #name, (void *)name }
+static const struct { const char *name; void *address; } functions[] = {
+	/* Bun looks these up itself.  It calls quick_exit at its end without testing the answer. */
+	FUNCTION(quick_exit), FUNCTION(exit), FUNCTION(_exit), FUNCTION(__cxa_thread_atexit_impl),
+	FUNCTION(__pthread_get_minstack), FUNCTION(getrandom), FUNCTION(fcntl), FUNCTION(fcntl64),
+	/* The program calls these through bun:ffi. */
+	FUNCTION(epoll_create1), FUNCTION(epoll_ctl), FUNCTION(flock), FUNCTION(getpgid), FUNCTION(getrlimit),
+	FUNCTION(getsid), FUNCTION(isatty), FUNCTION(poll), FUNCTION(prctl), FUNCTION(pthread_sigmask),
+	FUNCTION(setrlimit), FUNCTION(signal), FUNCTION(sigprocmask), FUNCTION(syscall), FUNCTION(utimensat),
+	FUNCTION(waitid), FUNCTION(waitpid), FUNCTION(write),
+};
+
+static __thread const char *dl_error;
+
+void *dlopen(const char *file, int flags)
+{
+	(void)flags;
+	if (file && strcmp(file, "libc.so.6") == 0) return (void *)(uintptr_t)functions;
+	dl_error = "statically linked executable: shared objects cannot be loaded";
+	return NULL;
+}
+
+void *dlsym(void *handle, const char *name)
+{
+	(void)handle;
+	for (size_t i = 0; i < LENGTH(functions); i++)
+		if (strcmp(functions[i].name, name) == 0) return functions[i].address;
+#ifdef SHIM_TRACE
+	dprintf(STDERR_FILENO, "shim: dlsym %s\n", name);
+#endif
+	dl_error = "statically linked executable: function not included";
+	return NULL;
+}
+
+int dlclose(void *handle)
+{
+	(void)handle;
+	return 0;
+}
+
+char *dlerror(void)
+{
+	const char *error = dl_error;
+	dl_error = NULL;
+	return (char *)(uintptr_t)error;
+}
+
+/* libc's own loader, used for name service and character set modules, finds nothing. */
+void *__libc_dlopen_mode(const char *file, int mode) { (void)file; (void)mode; return NULL; }
+void *__libc_dlsym(void *map, const char *name) { (void)map; (void)name; return NULL; }
+void *__libc_dlvsym(void *map, const char *name, const char *v) { (void)map; (void)name; (void)v; return NULL; }
+int __libc_dlclose(void *map) { (void)map; return 0; }
+
+/* ------------------------------------------------------------ stack bounds without /proc */
+
+extern void *__libc_stack_end;
+
+int shim_pthread_getattr_np(pthread_t thread, pthread_attr_t *attributes)
+{
+	/* For the initial thread libc reads /proc/self/maps, and Bun aborts when that fails. */
+	int error = pthread_getattr_np(thread, attributes);
+	if (error == 0) return 0;
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), most = 64 << 20;
+	size_t size = 8 << 20;
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+		size = limit.rlim_cur < most ? (size_t)limit.rlim_cur & ~(page - 1) : most;
+	uintptr_t top = ((uintptr_t)__libc_stack_end + page - 1) & ~(uintptr_t)(page - 1);
+	if ((error = pthread_attr_init(attributes)) != 0) return error;
+	return pthread_attr_setstack(attributes, (void *)(top - size), size);
+}
+
+/* ------------------------------------------------------------ a root without /dev/null */
+
+/*
+ * A null device without a file system: a node on a tmpfs that is never attached to a path, which
+ * needs CAP_SYS_ADMIN and CAP_MKNOD.  Otherwise a sealed memory file: it reads as empty and refuses
+ * writes, so an open for writing only fails as before.
+ */
+static int make_null(int flags)
+{
+	int saved = errno, fd = -1;
+	int fs = (int)syscall(SYS_fsopen, "tmpfs", 1 /* FSOPEN_CLOEXEC */);
+	if (fs >= 0 && syscall(SYS_fsconfig, fs, 6 /* FSCONFIG_CMD_CREATE */, NULL, NULL, 0) == 0) {
+		int mount = (int)syscall(SYS_fsmount, fs, 1 /* FSMOUNT_CLOEXEC */, 0);
+		if (mount >= 0) {
+			if (mknodat(mount, "null", S_IFCHR | 0666, makedev(1, 3)) == 0) fd = openat(mount, "null", flags);
+			close(mount);
+		}
+	}
+	if (fs >= 0) close(fs);
+	if (fd < 0 && (flags & O_ACCMODE) != O_WRONLY) {
+		fd = memfd_create("null", MFD_ALLOW_SEALING | (flags & O_CLOEXEC ? MFD_CLOEXEC : 0));
+		if (fd >= 0) fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+	}
+	errno = saved;
+	return fd;
+}
+
+/* Bun opens /dev/null with O_CREAT: without the device it would leave a regular file of that name. */
+static int open_at(int directory, const char *path, int flags, mode_t mode)
+{
+	if (strcmp(path, "/dev/null") != 0) return openat(directory, path, flags, mode);
+	flags &= ~O_CREAT;
+	int fd = openat(directory, path, flags);
+	return fd < 0 && errno == ENOENT ? make_null(flags) : fd;
+}
+
+#define MODE_ARGUMENT(mode, flags) \
+	mode_t mode = 0; \
+	if (((flags) & O_CREAT) || ((flags) & O_TMPFILE) == O_TMPFILE) { \
+		va_list rest; va_start(rest, flags); mode = va_arg(rest, mode_t); va_end(rest); \
+	}
+
+int shim_open(const char *path, int flags, ...)
+{
+	MODE_ARGUMENT(mode, flags)
+	return open_at(AT_FDCWD, path, flags, mode);
+}
+
+int shim_openat(int directory, const char *path, int flags, ...)
+{
+	MODE_ARGUMENT(mode, flags)
+	return open_at(directory, path, flags, mode);
+}
+
+/* ------------------------------------------------------------ environment */
+
+/*
+ * Bun, JavaScriptCore and mimalloc take orders from the environment, partly with getenv() and partly
+ * by walking `environ`.  A root daemon must not obey orders that happen to be in it, and its children
+ * must get it unchanged.  So before any code of Bun runs, each such variable gets MARK in front of its
+ * name.  Nobody in this process finds it then, but it still is an element of `environ`, hence of
+ * process.env (as "\x01BUN_..."), and execve() takes MARK off again.
+ */
+#define MARK '\001'
+
+static const char *const hidden[] = {
+	"BUN_", "NODE_", "JSC_", "WTF_", "MIMALLOC_", "SIMDUTF_",
+	"JavaScriptCore", "WebKit", "Malloc", "__XPC_JSC_", "DO_NOT_TRACK=",
+};
+
+/*
+ * What Bun is to see instead.  Every name must be a hidden one: then execve() can tell an entry of
+ * this table from an inherited one and keep it from the children.
+ */
+static const char *const settings[] = {
+	"DO_NOT_TRACK=1",
+	"BUN_GC_TIMER_DISABLE=1",
+};
+
+static int is_hidden(const char *entry)
+{
+	for (size_t i = 0; i < LENGTH(hidden); i++)
+		if (strncmp(entry, hidden[i], strlen(hidden[i])) == 0) return 1;
+	return 0;
+}
+
+static int is_setting(const char *entry)
+{
+	for (size_t i = 0; i < LENGTH(settings); i++)
+		if (strcmp(entry, settings[i]) == 0) return 1;
+	return 0;
+}
+
+static void prepare_environment(char **inherited)
+{
+	size_t count = 0, text = 0;
+	for (; inherited[count]; count++)
+		if (is_hidden(inherited[count])) text += strlen(inherited[count]) + 2;
+	char **entry = malloc((LENGTH(settings) + count + 1) * sizeof *entry + text);
+	if (!entry) die(1, "sysmgr: cannot allocate memory for the environment\n");
+	char *copy = (char *)(entry + LENGTH(settings) + count + 1);
+	environ = entry;
+	for (size_t i = 0; i < LENGTH(settings); i++) *entry++ = (char *)(uintptr_t)settings[i];
+	for (size_t i = 0; i < count; i++) {
+		*entry++ = is_hidden(inherited[i]) ? copy : inherited[i];
+		if (!is_hidden(inherited[i])) continue;
+		*copy = MARK;
+		copy = stpcpy(copy + 1, inherited[i]) + 1;
+	}
+	*entry = NULL;
+}
+
+/* ------------------------------------------------------------ what a child inherits */
+
+static struct rlimit files;     /* RLIMIT_NOFILE as this process was started with it */
+static rlim_t files_raised;     /* the soft limit that Bun has set since; 0: none */
+
+/* Bun raises its soft limit of open files to the hard one.  Its children are to get the original. */
+int shim_setrlimit(int resource, const struct rlimit *limit)
+{
+	int result = setrlimit(resource, limit);
+	if (result == 0 && resource == RLIMIT_NOFILE) files_raised = limit->rlim_cur;
+	return result;
+}
+
+/* This runs in a vfork child, too: it changes nothing but its own stack and this process's limits. */
+int shim_execve(const char *path, char *const argv[], char *const envp[])
+{
+	struct rlimit now;
+	if (files_raised && files.rlim_cur && getrlimit(RLIMIT_NOFILE, &now) == 0 &&
+	    now.rlim_cur == files_raised && files.rlim_cur < now.rlim_cur) {
+		now.rlim_cur = files.rlim_cur;
+		setrlimit(RLIMIT_NOFILE, &now);
+	}
+	size_t count = 0;
+	while (envp && envp[count]) count++;
+	if (count > 32768) {
+		errno = E2BIG;
+		return -1;
+	}
+	char *plain[count + 1], **end = plain;
+	for (size_t i = 0; i < count; i++)
+		if (!is_setting(envp[i])) *end++ = envp[i] + (envp[i][0] == MARK);
+	*end = NULL;
+	return execve(path, argv, plain);
+}
+
+/* ------------------------------------------------------------ start */
+
+/* Bun's code contains instructions of the x86-64-v2 level everywhere and would die of SIGILL. */
+static void check_processor(void)
+{
+#ifdef __x86_64__
+	const unsigned needed = bit_SSE3 | bit_SSSE3 | bit_CMPXCHG16B | bit_SSE4_1 | bit_SSE4_2 | bit_POPCNT;
+	unsigned a, b, c = 0, d;
+	if (!__get_cpuid(1, &a, &b, &c, &d) || (c & needed) != needed)
+		die(1, "sysmgr: this processor is too old: it lacks SSE4.2 or POPCNT (x86-64-v2)\n");
+#endif
+}
+
+/* An init without a console may start us with descriptors 0, 1 or 2 closed; Bun aborts if it cannot fill them. */
+static void fill_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0) continue;
+		int null = open_at(AT_FDCWD, "/dev/null", O_RDWR, 0);
+		if (null < 0 || null == fd) continue;
+		dup2(null, fd);
+		close(null);
+	}
+}
+
+/*
+ * A mask that the parent left would be handed on to every child, and with SIGCHLD ignored the kernel
+ * throws the exit status of children away.
+ */
+static void reset_signals(void)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGCHLD, SIG_DFL);
+}
+
+/* Runs from .preinit_array: libc is ready, and no constructor of Bun has run yet. */
+static void before_bun(int argc, char **argv, char **envp)
+{
+	(void)argc;
+	(void)argv;
+	check_processor();
+	fill_standard_descriptors();
+	reset_signals();
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0) files.rlim_cur = 0;
+	prepare_environment(envp);
+}
+__attribute__((section(".preinit_array"), used)) static void (*const start)(int, char **, char **) = before_bun;
