@@ -1,0 +1,258 @@
+/**
+ * A service directory and a run directory of their own, with the built binary under its three names:
+ * what every test of the real thing works in. Whatever it starts is gone when it is closed.
+ */
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readProcesses, readServiceMark } from "../../src/proc.ts";
+
+export const DIST = join(import.meta.dir, "../../dist");
+
+/** The outcome of a command. */
+export interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** How long a condition may take on a slow machine under load, in milliseconds. */
+const PATIENCE = 30_000;
+const LOOK_INTERVAL = 5;
+
+/** Waits for a condition and returns what it gave; fails with `what` when it does not come. */
+export async function until<T>(
+  condition: () =>
+    T | undefined | false | null | Promise<T | undefined | false | null>,
+  what: string,
+  patience = PATIENCE,
+): Promise<T> {
+  const deadline = performance.now() + patience;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (performance.now() > deadline)
+      throw new Error(`waited ${patience / 1000} s in vain until ${what}`);
+    await Bun.sleep(LOOK_INTERVAL);
+  }
+}
+
+export class Sandbox implements AsyncDisposable {
+  readonly directory = mkdtempSync(join(tmpdir(), "sysmgr-test-"));
+  readonly sysdir = join(this.directory, "sv");
+  readonly rundir = join(this.directory, "run");
+  readonly logFile = join(this.directory, "log");
+  readonly #daemons: Bun.Subprocess[] = [];
+
+  constructor() {
+    mkdirSync(this.sysdir);
+  }
+
+  get environment(): Record<string, string> {
+    return {
+      PATH: `${DIST}:${process.env["PATH"] ?? "/usr/bin:/bin"}`,
+      SYSDIR: this.sysdir,
+      RUNDIR: this.rundir,
+      DIR: this.directory,
+    };
+  }
+
+  /** Puts a shell script into SYSDIR, complete from the first moment. */
+  script(name: string, body: string, mode = 0o755): void {
+    this.file(name, `#!/bin/sh\n${body}\n`, mode);
+  }
+
+  /** Puts any file into SYSDIR, complete from the first moment. */
+  file(name: string, content: string, mode = 0o755): void {
+    const temporary = join(this.directory, `.new-${name}`);
+    writeFileSync(temporary, content);
+    chmodSync(temporary, mode);
+    renameSync(temporary, join(this.sysdir, name));
+  }
+
+  /** Starts sysmgr and waits until it has said its pid. */
+  async start(
+    options: readonly string[] = [],
+    environment: Record<string, string> = {},
+  ): Promise<Bun.Subprocess> {
+    const daemon = this.spawn(options, environment);
+    await until(
+      () => this.ownPid() === daemon.pid || daemon.exitCode !== null,
+      "sysmgr has written its pid",
+    );
+    return daemon;
+  }
+
+  /** Starts sysmgr and waits for nothing. Its log is appended to that of earlier ones. */
+  spawn(
+    options: readonly string[] = [],
+    environment: Record<string, string> = {},
+  ): Bun.Subprocess {
+    const log = openSync(this.logFile, "a");
+    const daemon = Bun.spawn([join(DIST, "sysmgr"), ...options], {
+      cwd: this.directory,
+      env: { ...this.environment, ...environment },
+      stdio: ["ignore", log, log],
+    });
+    closeSync(log);
+    this.#daemons.push(daemon);
+    return daemon;
+  }
+
+  /** The sysmgr that was started last. */
+  get daemon(): Bun.Subprocess {
+    const daemon = this.#daemons.at(-1);
+    if (daemon === undefined) throw new Error("sysmgr was not started");
+    return daemon;
+  }
+
+  /** Ends sysmgr in the ordinary way and gives its exit code. */
+  async stop(): Promise<number> {
+    this.daemon.kill("SIGTERM");
+    return await this.daemon.exited;
+  }
+
+  /** Kills sysmgr without giving it a chance to do anything. */
+  async crash(): Promise<void> {
+    this.daemon.kill("SIGKILL");
+    await this.daemon.exited;
+  }
+
+  /** Runs an applet, or any command, to its end. */
+  async run(
+    command: readonly string[],
+    environment: Record<string, string> = {},
+  ): Promise<Outcome> {
+    const child = Bun.spawn([...command], {
+      cwd: this.directory,
+      env: { ...this.environment, ...environment },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const [out, err, code] = await Promise.all([
+      child.stdout.text(),
+      child.stderr.text(),
+      child.exited,
+    ]);
+    return { code, out, err };
+  }
+
+  svctl(...parameters: readonly string[]): Promise<Outcome> {
+    return this.run([join(DIST, "svctl"), ...parameters]);
+  }
+
+  /** What a state file says, without its newline; undefined when it is not there. */
+  state(service: string, file: string): string | undefined {
+    return readIfThere(join(this.rundir, service, file))?.trimEnd();
+  }
+
+  ownPid(): number | undefined {
+    const text = readIfThere(join(this.rundir, "pid"));
+    return text === undefined ? undefined : Number(text);
+  }
+
+  pid(service: string): number | undefined {
+    const text = this.state(service, "pid");
+    return text === undefined ? undefined : Number(text);
+  }
+
+  /** Waits until a service runs, as another process than `before`, and gives its pid. */
+  up(service: string, before?: number): Promise<number> {
+    return until(() => {
+      const pid = this.pid(service);
+      return pid !== before && pid;
+    }, `${service} runs`);
+  }
+
+  /** Waits until a service is down. */
+  async down(service: string): Promise<void> {
+    await until(() => this.pid(service) === undefined, `${service} is down`);
+  }
+
+  /** Writes a lock as `echo` does. */
+  lock(service: string, text: string): void {
+    mkdirSync(join(this.rundir, service), { recursive: true });
+    writeFileSync(join(this.rundir, service, "lock"), `${text}\n`);
+  }
+
+  unlock(service: string): void {
+    rmSync(join(this.rundir, service, "lock"));
+  }
+
+  log(): string {
+    return readIfThere(this.logFile) ?? "";
+  }
+
+  /** Waits for a line of the log. */
+  logged(pattern: RegExp): Promise<string> {
+    return until(
+      () =>
+        this.log()
+          .split("\n")
+          .find((line) => pattern.test(line)),
+      `the log has ${pattern}; it is:\n${this.log()}`,
+    );
+  }
+
+  /** What a file that a service wrote into the sandbox says; undefined when it is not there. */
+  read(name: string): string | undefined {
+    return readIfThere(join(this.directory, name));
+  }
+
+  /** All processes that carry this sandbox's mark: services and what they started. */
+  processes(): number[] {
+    return readProcesses()
+      .filter(
+        ({ ended, pid }) =>
+          !ended && readServiceMark(pid)?.rundir === this.rundir,
+      )
+      .map(({ pid }) => pid);
+  }
+
+  /** What is left in the run directory. */
+  leftovers(): string[] {
+    return existsSync(this.rundir) ? readdirSync(this.rundir) : [];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const daemon of this.#daemons) {
+      daemon.kill("SIGKILL");
+      await daemon.exited;
+    }
+    await until(() => {
+      for (const pid of this.processes()) killQuietly(pid);
+      return this.processes().length === 0;
+    }, "every process of the sandbox is gone");
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** Whether a process runs; a zombie does not. */
+export function isRunning(pid: number): boolean {
+  return readProcesses().some((status) => status.pid === pid && !status.ended);
+}
+
+function readIfThere(path: string): string | undefined {
+  return existsSync(path) ? readFileSync(path, "utf8") : undefined;
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    // It has ended in the meantime.
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH"))
+      throw error;
+  }
+}
