@@ -1,9 +1,11 @@
 /** Reading and writing of small files that others may write too, or may have put traps in place of. */
 import {
+  chmodSync,
   closeSync,
   constants,
   fchmodSync,
   fstatSync,
+  mkdirSync,
   openSync,
   readSync,
   renameSync,
@@ -20,6 +22,7 @@ export type Reading =
   | { readonly found: "garbage"; readonly why: string };
 
 const READABLE_BY_ALL = 0o644;
+const DIRECTORY_MODE = 0o755;
 
 /**
  * Reads a file of at most `longest` bytes. A link is not followed, a FIFO is not waited for, a device
@@ -87,6 +90,16 @@ export function removeFile(path: string): boolean {
     if (isAbsence(error)) return false;
     throw error;
   }
+}
+
+/**
+ * Makes a directory that everybody may read, whatever umask the services are to have, and those above it.
+ * One that is there already is left as it is.
+ * @throws the system's error.
+ */
+export function ensureDirectory(path: string): void {
+  const made = mkdirSync(path, { recursive: true, mode: DIRECTORY_MODE });
+  if (made !== undefined) chmodSync(path, DIRECTORY_MODE);
 }
 
 /** Whether a name is one that replaceFile uses on its way; gives the pid of the process that made it. */

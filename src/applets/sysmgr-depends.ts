@@ -154,12 +154,16 @@ async function waitAwake(wait: Wait, awakening: Awakening): Promise<number> {
       tellAt = Number.POSITIVE_INFINITY;
     }
     const next = Math.min(wait.deadline, tellAt) - now;
-    await awakening.next(reachable(wait.rundir, down), Math.ceil(next));
+    // A script that becomes something else by `exec` gives no event.
+    const quiet = down.some(
+      (name) => dependencyState(wait, name) === "beginning",
+    );
+    await awakening.next(reachable(wait.rundir, down), Math.ceil(next), quiet);
   }
 }
 
 function stillDown(wait: Wait): string[] {
-  return wait.names.filter((name) => !isUp(wait, name));
+  return wait.names.filter((name) => dependencyState(wait, name) !== "up");
 }
 
 function circleOf(wait: Wait, down: readonly string[]): string[] | undefined {

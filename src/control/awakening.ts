@@ -19,9 +19,14 @@ export class Awakening {
   /**
    * Waits until something may have changed since the last call, or `longest` milliseconds have passed.
    * @param services whose directories matter.
+   * @param quiet whether something matters that gives no event.
    */
-  async next(services: readonly string[], longest: number): Promise<void> {
-    const complete = this.#watchAll(services);
+  async next(
+    services: readonly string[],
+    longest: number,
+    quiet: boolean,
+  ): Promise<void> {
+    const complete = this.#watchAll(services) && !quiet;
     const wait = Math.min(longest, complete ? SAFETY_INTERVAL : POLL_INTERVAL);
     if (!this.#pending) {
       await new Promise<void>((resolve) => {

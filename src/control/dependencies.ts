@@ -18,22 +18,25 @@ const SCRIPT_BYTES = 65_536;
 /** A script that has run so long (milliseconds) without waiting is not going to. */
 const BEGINNING = 2000;
 
+/** What a service is to those that wait for it. */
+export type DependencyState = "up" | "down" | "beginning";
+
 /**
  * Whether a service is up: its process runs, it is not locked down, and its own script does not wait in
- * sysmgr-depends. A script that has only just been started and has not come to its sysmgr-depends yet
- * counts as waiting, too.
+ * sysmgr-depends. `beginning` is a script that has only just been started and has not come to its
+ * sysmgr-depends yet, as far as can be told.
  */
-export function isUp(places: Places, name: string): boolean {
+export function dependencyState(places: Places, name: string): DependencyState {
   const view = look(places, name);
-  if (view.pid === undefined || view.since === undefined) return false;
-  if (view.lock?.asks === "stop" || view.waitingFor.length > 0) return false;
+  if (view.pid === undefined || view.since === undefined) return "down";
+  if (view.lock?.asks === "stop" || view.waitingFor.length > 0) return "down";
   const path = join(places.sysdir, name);
-  return (
+  const past =
     Date.now() - view.since > BEGINNING ||
     hasPassed(places, name, view.since) ||
     !mentionsDepends(path) ||
-    !stillRuns(view.pid, path)
-  );
+    !stillRuns(view.pid, path);
+  return past ? "up" : "beginning";
 }
 
 /**

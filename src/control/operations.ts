@@ -3,10 +3,9 @@
  * there is, and then waits for what the run directory says. A state that is older than the operation is
  * never taken for its result.
  */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { errorCode, reasonOf } from "../errors.ts";
-import { removeFile, replaceFile } from "../files.ts";
+import { reasonOf } from "../errors.ts";
+import { ensureDirectory, removeFile, replaceFile } from "../files.ts";
 import { stateDirectory, statePath } from "../rundir.ts";
 import { interpreterProblem } from "../sysdir.ts";
 import { inSeconds } from "../text.ts";
@@ -34,7 +33,8 @@ const START_CONFIRMATION = 30;
 export const start: Operation = async (control, name) => {
   const before = look(control, name);
   release(control, name, before);
-  refuseUnusable(control, before);
+  const stopping = before.lock?.asks === "stop";
+  if (before.pid === undefined || stopping) refuseUnusable(control, before);
   await started(control, before, deadlineOf(control));
 };
 
@@ -168,11 +168,7 @@ function refuseUnusable(control: Control, view: View): void {
 function writeLock(control: Control, name: string, text: string): void {
   const path = statePath(control.rundir, name, "lock");
   attempt(path, () => {
-    try {
-      mkdirSync(stateDirectory(control.rundir, name), { mode: 0o755 });
-    } catch (error) {
-      if (errorCode(error) !== "EEXIST") throw error;
-    }
+    ensureDirectory(stateDirectory(control.rundir, name));
     replaceFile(path, `${text}\n`);
   });
 }

@@ -2,9 +2,9 @@
  * One sysmgr per run directory. The directory itself is locked with flock(2) for as long as sysmgr
  * lives: the kernel decides who is first, and lets go when it dies, however it dies.
  */
-import { closeSync, mkdirSync, openSync, readdirSync } from "node:fs";
+import { closeSync, openSync, readdirSync } from "node:fs";
 import { errorCode, reasonOf } from "../errors.ts";
-import { removeFile } from "../files.ts";
+import { ensureDirectory, removeFile } from "../files.ts";
 import { verify } from "../identity.ts";
 import { LibcError, lockFile } from "../libc.ts";
 import { ownPidPath, readOwnPid } from "../rundir.ts";
@@ -26,18 +26,16 @@ export class Instance {
   ) {}
 
   /**
-   * Claims the run directory, making it if need be. A directory that can be neither made nor locked is
-   * reported and supervised without.
+   * Claims the run directory, making it if need be. Services are supervised also where there is none.
    * @returns why not, when another sysmgr has it.
    */
   claim(): string | undefined {
     try {
-      mkdirSync(this.rundir, { recursive: true, mode: 0o755 });
+      ensureDirectory(this.rundir);
       this.#descriptor = openSync(this.rundir, "r");
     } catch (error) {
-      this.log.warn(
-        `${this.rundir}: ${reasonOf(error)}; going on without state files`,
-      );
+      // Writing the pid into it will fail in the same way, which is reported and tried again.
+      if (errorCode(error) === undefined) throw error;
       return undefined;
     }
     return this.#lock() ? undefined : this.#describeOther();

@@ -3,10 +3,11 @@
  * read-only, deleted or replaced run directory costs nothing but the files: they are written again as
  * soon as they can be, and what somebody else put in their place is set right.
  */
-import { chmodSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import { readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { errorCode, reasonOf } from "../errors.ts";
 import {
+  ensureDirectory,
   isAbsence,
   removeFile,
   replaceFile,
@@ -47,7 +48,6 @@ export interface RecordsListener {
 
 /** Milliseconds after which writing is tried again. */
 const RETRY_INTERVAL = 1000;
-const DIRECTORY_MODE = 0o755;
 
 /** The part of the run directory that sysmgr writes. */
 export class Records {
@@ -286,7 +286,7 @@ export class Records {
   #writeOwnPid(): void {
     if (this.#ownPid === undefined) return;
     const pid = this.#ownPid;
-    mkdirSync(this.rundir, { recursive: true, mode: DIRECTORY_MODE });
+    ensureDirectory(this.rundir);
     this.#put(ownPidPath(this.rundir), `${pid}\n`, (temporary) =>
       stampFile(temporary, pid, Date.now()),
     );
@@ -311,15 +311,8 @@ export class Records {
   }
 
   #makeDirectory(service: string): void {
-    const path = stateDirectory(this.rundir, service);
-    try {
-      mkdirSync(this.rundir, { recursive: true, mode: DIRECTORY_MODE });
-      mkdirSync(path, { mode: DIRECTORY_MODE });
-      // Everybody may read the state, whatever umask the services are to have.
-      chmodSync(path, DIRECTORY_MODE);
-    } catch (error) {
-      if (errorCode(error) !== "EEXIST") throw error;
-    }
+    ensureDirectory(this.rundir);
+    ensureDirectory(stateDirectory(this.rundir, service));
   }
 
   #whatIsWrong(

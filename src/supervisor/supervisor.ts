@@ -347,7 +347,9 @@ export class Supervisor {
       this.processes.now(),
     );
     supervised.service = service;
-    for (const action of actions) this.#perform(supervised, action);
+    // One action that goes wrong must not keep the others from being done.
+    for (const action of actions)
+      this.#guard(supervised.name, () => this.#perform(supervised, action));
     this.#arm(supervised);
     if (this.#stopping && isDown(supervised.service)) this.#checkAllDown();
   }
@@ -401,13 +403,15 @@ export class Supervisor {
         },
       });
     } catch (error) {
-      if (!(error instanceof StartError)) throw error;
       this.records.uncountStart(name);
-      const reason = error.message;
+      const reason =
+        error instanceof StartError ? error.message : reasonOf(error);
       this.#handle(supervised, { type: "startFailed", reason });
       return;
     }
-    supervised.startTicks = this.processes.status(pid)?.startTicks;
+    const started = pid;
+    const status = this.#guard(name, () => this.processes.status(started));
+    supervised.startTicks = status?.startTicks;
     const startedAt = this.processes.now();
     const main = { pid, startedAt, trusted: true };
     this.#handle(supervised, { type: "started", main });
