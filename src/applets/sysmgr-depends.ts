@@ -10,7 +10,7 @@ import { configure, parseSeconds } from "../config.ts";
 import { Awakening } from "../control/awakening.ts";
 import {
   findCircle,
-  isUp,
+  dependencyState,
   leaveTrace,
   reachable,
 } from "../control/dependencies.ts";

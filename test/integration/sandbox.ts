@@ -152,6 +152,26 @@ export class Sandbox implements AsyncDisposable {
     return this.run([join(DIST, "svctl"), ...parameters]);
   }
 
+  depends(...parameters: readonly string[]): Promise<Outcome> {
+    return this.run([join(DIST, "sysmgr-depends"), ...parameters]);
+  }
+
+  /** Runs a command as a user who owns nothing, to whom the sandbox is opened for reading. */
+  runAsNobody(command: readonly string[]): Promise<Outcome> {
+    chmodSync(this.directory, 0o755);
+    const user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    return this.run(["setpriv", ...user, ...command]);
+  }
+
+  /** Starts an applet, or any command, in the background. */
+  begin(command: readonly string[]): Bun.Subprocess<"ignore", "pipe", "pipe"> {
+    return Bun.spawn([...command], {
+      cwd: this.directory,
+      env: this.environment,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+  }
+
   /** What a state file says, without its newline; undefined when it is not there. */
   state(service: string, file: string): string | undefined {
     return readIfThere(join(this.rundir, service, file))?.trimEnd();
