@@ -1,6 +1,5 @@
 /** The daemon: puts the parts together, obeys signals, and outlives whatever goes wrong inside it. */
 import { readdirSync, statSync } from "node:fs";
-import { isatty } from "node:tty";
 import {
   type CommandLine,
   COMMON_OPTIONS,
@@ -9,7 +8,7 @@ import {
 } from "../command-line.ts";
 import { type Configuration, configure } from "../config.ts";
 import { reasonOf } from "../errors.ts";
-import { unblockSignals } from "../libc.ts";
+import { isTerminal, unblockSignals } from "../libc.ts";
 import { createMessages } from "../messages.ts";
 import { statePath, STATE_FILES, type StateFile } from "../rundir.ts";
 import { Adoption } from "../supervisor/adopt.ts";
@@ -138,7 +137,7 @@ function run(
 
 function openLog(): Log {
   const stderr = new StderrLog("sysmgr");
-  const coloured = isatty(STDERR) && !process.env["NO_COLOR"];
+  const coloured = isTerminal(STDERR) && !process.env["NO_COLOR"];
   const plain = createMessages("sysmgr", (line) => stderr.write(line));
   const bright = createMessages("sysmgr", (line) =>
     stderr.write(coloured ? `${YELLOW}${line}${PLAIN}` : line),

@@ -89,16 +89,16 @@ export type Elf = {
   segments: readonly Segment[];
 };
 
-const headerSize = 64;
-const segmentEntrySize = 56;
-const sectionEntrySize = 64;
-const symbolEntrySize = 24;
-export const relocationEntrySize = 24;
+const HEADER_SIZE = 64;
+const SEGMENT_ENTRY_SIZE = 56;
+const SECTION_ENTRY_SIZE = 64;
+export const SYMBOL_ENTRY_SIZE = 24;
+export const RELOCATION_ENTRY_SIZE = 24;
 const relocationSectionTypes = { rela: 4, rel: 9, relr: 19 };
 
 /** Reads the file header and the program headers. Throws LayoutError. */
 export function readElf(bytes: Uint8Array): Elf {
-  if (bytes.length < headerSize)
+  if (bytes.length < HEADER_SIZE)
     throw new LayoutError(`not an ELF file: it has only ${bytes.length} bytes`);
   if (u32(bytes, 0, "magic number") !== 0x464c457f)
     throw new LayoutError("not an ELF file: wrong magic number");
@@ -177,8 +177,8 @@ export function symbolReader(
     const what = `symbol ${index}`;
     const at = fileOffset(
       elf,
-      symbols + index * symbolEntrySize,
-      symbolEntrySize,
+      symbols + index * SYMBOL_ENTRY_SIZE,
+      SYMBOL_ENTRY_SIZE,
       what,
     );
     const info = u8(elf.bytes, at + 4, what);
@@ -199,7 +199,7 @@ export function readSectionRelocations(elf: Elf): Relocation[] {
   const relocations: Relocation[] = [];
   for (let i = 0; i < count; i++) {
     const what = `section ${i}`;
-    const at = table + i * sectionEntrySize;
+    const at = table + i * SECTION_ENTRY_SIZE;
     const type = u32(elf.bytes, at + 4, what);
     if (
       type === relocationSectionTypes.rel ||
@@ -235,12 +235,12 @@ function readSegments(bytes: Uint8Array): Segment[] {
   const table = u64(bytes, 32, "program header offset");
   const size = u16(bytes, 54, "program header size");
   const count = u16(bytes, 56, "program header count");
-  if (size !== segmentEntrySize)
+  if (size !== SEGMENT_ENTRY_SIZE)
     throw new LayoutError(
-      `a program header has ${size} bytes, expected ${segmentEntrySize}`,
+      `a program header has ${size} bytes, expected ${SEGMENT_ENTRY_SIZE}`,
     );
   return Array.from({ length: count }, (_, i) =>
-    readSegment(bytes, table + i * segmentEntrySize, `program header ${i}`),
+    readSegment(bytes, table + i * SEGMENT_ENTRY_SIZE, `program header ${i}`),
   );
 }
 
@@ -273,14 +273,14 @@ function relocationsAt(
   size: number,
   what: string,
 ): Relocation[] {
-  if (size % relocationEntrySize !== 0)
+  if (size % RELOCATION_ENTRY_SIZE !== 0)
     throw new LayoutError(
       `${what}: ${size} bytes are not a whole number of relocations`,
     );
   if (offset + size > bytes.length)
     throw new LayoutError(`${what} ends beyond the end of the file`);
   const relocations: Relocation[] = [];
-  for (let at = offset; at < offset + size; at += relocationEntrySize)
+  for (let at = offset; at < offset + size; at += RELOCATION_ENTRY_SIZE)
     relocations.push({
       place: u64(bytes, at, what),
       type: u32(bytes, at + 8, what),

@@ -1,5 +1,5 @@
 /**
- * Everything that differs between the machines a static executable can be linked for.
+ * Everything that differs between the MACHINES a static executable can be linked for.
  *
  * Numbers are from the processor supplements of the System V ABI (x86-64 psABI, AAELF64); packages and
  * compiler names are those of the common distributions.
@@ -43,7 +43,7 @@ export type Machine = {
 
 export type MachineName = "x86-64" | "aarch64";
 
-export const machines: Record<MachineName, Machine> = {
+export const MACHINES: Record<MachineName, Machine> = {
   "x86-64": {
     name: "x86-64",
     hostArch: "x64",
@@ -92,7 +92,7 @@ export const machines: Record<MachineName, Machine> = {
 
 /** The machine with this e_machine, if it is a known one. */
 export function machineByNumber(number: number): Machine | undefined {
-  return Object.values(machines).find((machine) => machine.number === number);
+  return Object.values(MACHINES).find((machine) => machine.number === number);
 }
 
 /** Whether this host can run programs for the machine. */

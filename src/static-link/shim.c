@@ -59,7 +59,7 @@ static const struct { const char *name; void *address; } functions[] = {
 	FUNCTION(quick_exit), FUNCTION(exit), FUNCTION(_exit), FUNCTION(__cxa_thread_atexit_impl),
 	FUNCTION(__pthread_get_minstack), FUNCTION(getrandom), FUNCTION(fcntl), FUNCTION(fcntl64),
 	/* The program calls these through bun:ffi. */
-	FUNCTION(epoll_create1), FUNCTION(epoll_ctl), FUNCTION(flock), FUNCTION(getpgid), FUNCTION(getrlimit),
+	FUNCTION(__errno_location), FUNCTION(epoll_create1), FUNCTION(epoll_ctl), FUNCTION(flock), FUNCTION(getpgid), FUNCTION(getrlimit),
 	FUNCTION(getsid), FUNCTION(isatty), FUNCTION(poll), FUNCTION(prctl), FUNCTION(pthread_sigmask),
 	FUNCTION(setrlimit), FUNCTION(signal), FUNCTION(sigprocmask), FUNCTION(syscall), FUNCTION(utimensat),
 	FUNCTION(waitid), FUNCTION(waitpid), FUNCTION(write),

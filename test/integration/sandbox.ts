@@ -28,6 +28,14 @@ export interface Outcome {
   readonly err: string;
 }
 
+/** How sysmgr is started, where it is not in the plainest way. */
+export interface Launch {
+  /** A command that ends in becoming what its further arguments say, such as `nice`. */
+  readonly through?: readonly string[];
+  /** The descriptor that becomes stdout and stderr; the log file unless given. */
+  readonly output?: number;
+}
+
 /** How long a condition may take on a slow machine under load, in milliseconds. */
 const PATIENCE = 30_000;
 const LOOK_INTERVAL = 5;
@@ -55,6 +63,7 @@ export class Sandbox implements AsyncDisposable {
   readonly rundir = join(this.directory, "run");
   readonly logFile = join(this.directory, "log");
   readonly #daemons: Bun.Subprocess[] = [];
+  readonly #bystanders: Bun.Subprocess[] = [];
 
   constructor() {
     mkdirSync(this.sysdir);
@@ -86,8 +95,9 @@ export class Sandbox implements AsyncDisposable {
   async start(
     options: readonly string[] = [],
     environment: Record<string, string> = {},
+    launch: Launch = {},
   ): Promise<Bun.Subprocess> {
-    const daemon = this.spawn(options, environment);
+    const daemon = this.spawn(options, environment, launch);
     await until(
       () => this.ownPid() === daemon.pid || daemon.exitCode !== null,
       "sysmgr has written its pid",
@@ -99,16 +109,29 @@ export class Sandbox implements AsyncDisposable {
   spawn(
     options: readonly string[] = [],
     environment: Record<string, string> = {},
+    launch: Launch = {},
   ): Bun.Subprocess {
     const log = openSync(this.logFile, "a");
-    const daemon = Bun.spawn([join(DIST, "sysmgr"), ...options], {
+    const output = launch.output ?? log;
+    const command = [...(launch.through ?? []), join(DIST, "sysmgr")];
+    const daemon = Bun.spawn([...command, ...options], {
       cwd: this.directory,
       env: { ...this.environment, ...environment },
-      stdio: ["ignore", log, log],
+      stdio: ["ignore", output, output],
     });
     closeSync(log);
     this.#daemons.push(daemon);
     return daemon;
+  }
+
+  /** Starts a process that has nothing to do with sysmgr, the leader of a session of its own. */
+  bystander(): Bun.Subprocess {
+    const bystander = Bun.spawn(["sleep", "1000"], {
+      stdio: ["ignore", "ignore", "ignore"],
+      detached: true,
+    });
+    this.#bystanders.push(bystander);
+    return bystander;
   }
 
   /** The sysmgr that was started last. */
@@ -214,6 +237,14 @@ export class Sandbox implements AsyncDisposable {
     return readIfThere(this.logFile) ?? "";
   }
 
+  /** The lines of the log that speak of a service. */
+  logOf(service: string): string[] {
+    const start = `sysmgr: ${service}: `;
+    return this.log()
+      .split("\n")
+      .filter((line) => line.startsWith(start));
+  }
+
   /** Waits for a line of the log. */
   logged(pattern: RegExp): Promise<string> {
     return until(
@@ -250,6 +281,7 @@ export class Sandbox implements AsyncDisposable {
       daemon.kill("SIGKILL");
       await daemon.exited;
     }
+    for (const bystander of this.#bystanders) bystander.kill("SIGKILL");
     await until(() => {
       for (const pid of this.processes()) killQuietly(pid);
       return this.processes().length === 0;
