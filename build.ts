@@ -4,6 +4,7 @@ import { mkdirSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { version } from "./package.json";
+import { staticLink } from "./src/static-link/link.ts";
 
 const ROOT = import.meta.dir;
 const DIST = join(ROOT, "dist");
@@ -27,8 +28,16 @@ async function build(): Promise<void> {
   const temporary = join(DIST, `.build.${process.pid}`);
   mkdirSync(temporary);
   try {
+    const compiled = join(temporary, "compiled");
     const binary = join(temporary, "sysmgr");
-    await compile(binary, { sysdir, rundir });
+    await compile(compiled, { sysdir, rundir });
+    if (values.dynamic) renameSync(compiled, binary);
+    else
+      staticLink({
+        input: compiled,
+        output: binary,
+        workDirectory: temporary,
+      });
     await check(binary);
     renameSync(binary, join(DIST, "sysmgr"));
   } finally {
@@ -37,20 +46,24 @@ async function build(): Promise<void> {
   for (const name of APPLET_LINKS) makeLink(name);
   const size = statSync(join(DIST, "sysmgr")).size;
   console.log(
-    `dist/sysmgr ${version}: ${(size / 1e6).toFixed(1)} MB, Bun ${Bun.version}, SYSDIR ${sysdir}, RUNDIR ${rundir}`,
+    `dist/sysmgr ${version}, ${values.dynamic ? "dynamic" : "static"}: ${(size / 1e6).toFixed(1)} MB, Bun ${Bun.version}, SYSDIR ${sysdir}, RUNDIR ${rundir}`,
   );
 }
 
 function readOptions() {
   try {
     return parseArgs({
-      options: { sysdir: { type: "string" }, rundir: { type: "string" } },
+      options: {
+        sysdir: { type: "string" },
+        rundir: { type: "string" },
+        dynamic: { type: "boolean" },
+      },
       args: process.argv.slice(2),
     });
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     throw new BuildError(
-      `${message}\nusage: bun run build [--sysdir=DIR] [--rundir=DIR]`,
+      `${message}\nusage: bun run build [--sysdir=DIR] [--rundir=DIR] [--dynamic]`,
     );
   }
 }

@@ -1,49 +1,49 @@
 /**
- * Everything that differs between the MACHINES a static executable can be linked for.
+ * Everything that differs between the machines a static executable can be linked for.
  *
  * Numbers are from the processor supplements of the System V ABI (x86-64 psABI, AAELF64); packages and
  * compiler names are those of the common distributions.
  */
-export type Machine = {
-  name: MachineName;
+export interface Machine {
+  readonly name: MachineName;
   /** `process.arch` of a host that can run the result. */
-  hostArch: string;
+  readonly hostArch: string;
   /** e_machine of the ELF header. */
-  number: number;
+  readonly number: number;
   /** Bytes; the largest page size that a kernel for this machine uses. */
-  pageSize: number;
-  relocation: {
+  readonly pageSize: number;
+  readonly relocation: {
     /** A word that gets the address of a symbol. */
-    absolute: number;
+    readonly absolute: number;
     /** The same in the global offset table. */
-    globalData: number;
+    readonly globalData: number;
     /** The same for a function called through the procedure linkage table. */
-    jumpSlot: number;
+    readonly jumpSlot: number;
     /** An object of a library for which the executable has room of its own. */
-    copy: number;
+    readonly copy: number;
     /** A word that gets what a resolver function answers at start. */
-    indirect: number;
+    readonly indirect: number;
   };
   /** What the assembler calls the absolute relocation. */
-  relocationName: string;
+  readonly relocationName: string;
   /** The sign before a section type in assembler text. */
-  typePrefix: "@" | "%";
-  returnInstruction: string;
-  threadLocal: {
+  readonly typePrefix: "@" | "%";
+  readonly returnInstruction: string;
+  readonly threadLocal: {
     /** Which end of the executable's block lies at a fixed distance from the thread pointer. */
-    fixedEnd: "start" | "end";
+    readonly fixedEnd: "start" | "end";
     /** Bytes; p_align that the whole block may have without moving that end. */
-    alignment: number;
+    readonly alignment: number;
   };
   /** Prefix of the cross tools' names. */
-  crossPrefix: string;
-  /** What to install: on a host of the same machine, and on another one. */
-  packages: { native: string; cross: string };
-};
+  readonly crossPrefix: string;
+  /** What to install on a host of the same machine, and on another one. */
+  readonly packages: { readonly native: string; readonly cross: string };
+}
 
 export type MachineName = "x86-64" | "aarch64";
 
-export const MACHINES: Record<MachineName, Machine> = {
+export const MACHINES: Readonly<Record<MachineName, Machine>> = {
   "x86-64": {
     name: "x86-64",
     hostArch: "x64",
