@@ -34,6 +34,16 @@ export function errorCode(error: unknown): string | undefined {
   return typeof error.code === "string" ? error.code : undefined;
 }
 
+/** Says which file is at fault, where that is known, and why: `/run/x: permission denied (EACCES)`. */
+export function describeError(error: unknown): string {
+  const named =
+    typeof error === "object" && error !== null && "path" in error
+      ? error.path
+      : undefined;
+  const reason = reasonOf(error);
+  return typeof named === "string" ? `${named}: ${reason}` : reason;
+}
+
 /** Says in a few words why something failed: `permission denied (EACCES)`. */
 export function reasonOf(error: unknown): string {
   const code = errorCode(error);

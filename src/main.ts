@@ -26,8 +26,8 @@ async function main(calledAs: string, rawArguments: string[]): Promise<number> {
     return aboutTheBinary(rawArguments, calledAs);
   const load = Object.hasOwn(APPLETS, name) ? APPLETS[name] : undefined;
   if (load === undefined) return noSuchApplet(name, calledAs);
-  if (own === "sysmgr" && isAboutTheBinary(first))
-    return aboutTheBinary(rawArguments, calledAs);
+  if (name === "sysmgr" && isAboutTheBinary(rest[0]))
+    return aboutTheBinary(rest, calledAs);
   return (await load())(rest);
 }
 

@@ -33,12 +33,20 @@ export function createMessages(
 
 /** The logger of an applet that ends soon and may wait until its messages are written. */
 export function createSimpleMessages(applet: string): ConsolaInstance {
-  return createMessages(applet, (line) => writeFully(STDERR, `${line}\n`));
+  return createMessages(applet, (line) => {
+    try {
+      writeFully(STDERR, `${line}\n`);
+    } catch (error) {
+      // There is no other place to say that stderr cannot be written; the exit code has to do.
+      if (errorCode(error) === undefined) throw error;
+    }
+  });
 }
 
 /**
  * Writes text to stdout or stderr, all of it, waiting where a pipe is full.
  * @returns false when nobody reads it any more.
+ * @throws the system's error when it cannot be written for another reason (ENOSPC, EIO).
  */
 export function writeFully(descriptor: number, text: string): boolean {
   let rest = Buffer.from(text);
@@ -47,7 +55,8 @@ export function writeFully(descriptor: number, text: string): boolean {
       rest = rest.subarray(writeSync(descriptor, rest));
     } catch (error) {
       // Somebody else has set O_NONBLOCK on a pipe that is shared with this process.
-      if (errorCode(error) !== "EAGAIN") return false;
+      if (errorCode(error) === "EPIPE") return false;
+      if (errorCode(error) !== "EAGAIN") throw error;
       Bun.sleepSync(FULL_PIPE_WAIT);
     }
   }

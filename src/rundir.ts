@@ -10,6 +10,7 @@
  *   RUNDIR/SERVICE/waiting  what its script waits for in sysmgr-depends
  */
 import { join } from "node:path";
+import { SETTLE_TIME } from "./config.ts";
 import { type Reading, readSmallFile } from "./files.ts";
 import { signalName, signalNumber } from "./signals.ts";
 
@@ -81,8 +82,8 @@ export function readOwnPid(rundir: string): State<number> {
 }
 
 /**
- * Reads a lock. One that does not end in a newline may still be being written: what it says so far can
- * mean something else than what it will say (`1`, then `15`).
+ * Reads a lock. One that has just changed and does not end in a newline may still be being written: what
+ * it says so far can mean something else than what it will say (`1`, then `15`).
  * @returns the lock, and whether it is complete.
  * @throws the system's error when the file cannot be read.
  */
@@ -90,12 +91,14 @@ export function readLock(
   rundir: string,
   service: string,
 ): { readonly lock: State<Lock>; readonly complete: boolean } {
-  let complete = true;
-  const lock = readState(statePath(rundir, service, "lock"), (text) => {
-    complete = text === "" || text.endsWith("\n");
-    return parseLock(text);
-  });
-  return { lock, complete };
+  const path = statePath(rundir, service, "lock");
+  const reading = readSmallFile(path, LONGEST_VALUE);
+  const complete =
+    reading.found !== "text" ||
+    reading.text === "" ||
+    reading.text.endsWith("\n") ||
+    Math.abs(Date.now() - Number(reading.modified / 1_000_000n)) >= SETTLE_TIME;
+  return { lock: stateOf(reading, parseLock), complete };
 }
 
 /** @throws the system's error when the file cannot be read. */
@@ -182,7 +185,13 @@ function readState<T>(
   parse: (text: string) => T | undefined,
   longest = LONGEST_VALUE,
 ): State<T> {
-  const reading: Reading = readSmallFile(path, longest);
+  return stateOf(readSmallFile(path, longest), parse);
+}
+
+function stateOf<T>(
+  reading: Reading,
+  parse: (text: string) => T | undefined,
+): State<T> {
   if (reading.found === "nothing") return { is: "absent" };
   if (reading.found === "garbage") return { is: "garbage", why: reading.why };
   const value = parse(reading.text);

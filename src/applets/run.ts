@@ -8,7 +8,7 @@ import {
   usageLine,
 } from "../command-line.ts";
 import { ConfigurationError, VERSION } from "../config.ts";
-import { reasonOf } from "../errors.ts";
+import { describeError } from "../errors.ts";
 import { createSimpleMessages, writeFully } from "../messages.ts";
 
 const STDOUT = 1;
@@ -53,7 +53,7 @@ export async function runApplet(
       writeFully(STDERR, `${usageLine(line)}\n`);
       return WRONG_USAGE;
     }
-    messages.error(reasonOf(error));
+    messages.error(describeError(error));
     return FAILED;
   }
 }

@@ -25,7 +25,7 @@ import {
   runningSysmgr,
   type View,
 } from "../control/view.ts";
-import { reasonOf } from "../errors.ts";
+import { describeError, reasonOf } from "../errors.ts";
 import { createSimpleMessages, writeFully } from "../messages.ts";
 import { signalNumber } from "../signals.ts";
 import { listNames } from "../sysdir.ts";
@@ -121,7 +121,9 @@ async function control(parsed: Parsed): Promise<number> {
   const names = [...new Set(services.map(serviceName))];
   return perform(operation, names, {
     ...places,
-    wait: parsed.isSet("wait") ? wait : undefined,
+    wait,
+    stopTimeout,
+    returnsAtOnce: !parsed.isSet("wait"),
   });
 }
 
@@ -179,7 +181,9 @@ async function perform(
 }
 
 function describe(problem: unknown): string {
-  return problem instanceof ControlError ? problem.message : reasonOf(problem);
+  return problem instanceof ControlError
+    ? problem.message
+    : describeError(problem);
 }
 
 /** Services that wait for nothing are not interrupted; the others end with what they have. */

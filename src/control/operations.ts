@@ -14,8 +14,12 @@ import { until } from "./wait.ts";
 
 /** What an operation works with. */
 export interface Control extends Places {
-  /** Milliseconds to wait for the result; undefined: do not wait. */
-  readonly wait: number | undefined;
+  /** Milliseconds to wait for the result. */
+  readonly wait: number;
+  /** Milliseconds after which sysmgr kills what does not stop, as far as is known. */
+  readonly stopTimeout: number;
+  /** Does not wait for the result. */
+  readonly returnsAtOnce: boolean;
 }
 
 /** An operation that did not succeed; the message says why. */
@@ -51,7 +55,7 @@ export const restart: Operation = async (control, name) => {
   const before = look(control, name);
   refuseUnusable(control, before);
   if (!before.recorded) return start(control, name);
-  if (control.wait === undefined) return restartWithoutWaiting(control, before);
+  if (control.returnsAtOnce) return restartWithoutWaiting(control, before);
   const deadline = deadlineOf(control);
   const restoreOnSignal = releaseOnSignal(control, name);
   try {
@@ -74,7 +78,7 @@ export const once: Operation = async (control, name) => {
     refuseUnusable(control, before);
     // There is time: what ends sooner than a second after its start is not started before that.
     await started(
-      { ...control, wait: control.wait ?? 0 },
+      { ...control, returnsAtOnce: false },
       before,
       deadlineOf(control),
     );
@@ -97,8 +101,7 @@ async function bringDown(
   lock: "TERM" | "KILL",
 ): Promise<void> {
   writeLock(control, name, lock);
-  if (control.wait !== undefined)
-    await down(control, name, deadlineOf(control));
+  if (!control.returnsAtOnce) await down(control, name, deadlineOf(control));
 }
 
 async function down(
@@ -119,7 +122,7 @@ async function started(
   before: View,
   deadline: number,
 ): Promise<void> {
-  if (control.wait === undefined) return;
+  if (control.returnsAtOnce) return;
   const stopping = before.lock?.asks === "stop";
   let countedAt: number | undefined;
   const isStarted = () => {
@@ -134,8 +137,9 @@ async function started(
   };
   if (await until(isStarted, deadline)) return;
   const now = look(control, before.name);
-  // Its lock was removed before sysmgr could act on it, so it has been running all the time.
-  if (now.pid !== undefined && now.lock === undefined) return;
+  // What lives longer than a stop can take is not being stopped: its lock was removed before sysmgr saw it.
+  const spared = now.pid !== undefined && now.lock === undefined;
+  if (spared && control.wait >= control.stopTimeout) return;
   refuseUnusable(control, now);
   throw new ControlError(`not running after ${waited(control)}`);
 }
@@ -205,9 +209,9 @@ function releaseOnSignal(control: Control, name: string): () => void {
 }
 
 function deadlineOf(control: Control): number {
-  return performance.now() + (control.wait ?? 0);
+  return performance.now() + control.wait;
 }
 
 function waited(control: Control): string {
-  return inSeconds(control.wait ?? 0);
+  return inSeconds(control.wait);
 }

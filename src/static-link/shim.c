@@ -191,8 +191,9 @@ int shim_openat(int directory, const char *path, int flags, ...)
 #define MARK '\001'
 
 static const char *const hidden[] = {
-	"BUN_", "NODE_", "JSC_", "WTF_", "MIMALLOC_", "SIMDUTF_",
-	"JavaScriptCore", "WebKit", "Malloc", "__XPC_JSC_", "DO_NOT_TRACK=",
+	"BUN_", "NODE_", "JSC_", "WTF_", "MIMALLOC_", "SIMDUTF_", "ICU_", "OPENSSL_", "RUST_",
+	"JavaScriptCore", "WebKit", "Malloc", "__XPC_JSC_",
+	"DO_NOT_TRACK=", "GOMAXPROCS=", "UV_THREADPOOL_SIZE=",
 };
 
 /*

@@ -119,7 +119,13 @@ export class Supervisor {
           `${sysdir}: not there any more; what runs goes on running`,
         );
     }
-    if (present) this.rescanEntries();
+    if (present) {
+      this.rescanEntries();
+      return;
+    }
+    // Entries that went just before their directory went with it: they do not count as removed.
+    for (const supervised of this.#services.values())
+      this.#handle(supervised, { type: "entry", is: "unusable" });
   }
 
   /** Something happened to a name in SYSDIR. */
@@ -158,14 +164,10 @@ export class Supervisor {
     const reading = this.#readLock(supervised);
     if (reading === undefined) return;
     const { lock, complete } = reading;
-    const age = lock.is === "present" ? ageOf(lock.modified) : undefined;
-    if (!complete && (age === undefined || age < SETTLE_TIME)) {
+    if (!complete) {
       // Half of what it will say may be there: until then it only holds.
       this.#setLock(supervised, { asks: "nothing" }, false);
-      supervised.lockLook = setTimeout(
-        () => this.#lockSettled(name),
-        SETTLE_TIME + CLOCK_TICK,
-      );
+      this.#lookAtLockAgain(supervised);
       return;
     }
     this.#lockRead(supervised, lock, touched);
@@ -255,11 +257,12 @@ export class Supervisor {
   }
 
   #usable(supervised: Supervised, changed: number): void {
-    const age = Date.now() - changed;
-    if (age >= 0 && age < SETTLE_TIME + CLOCK_TICK) {
+    // A time in the future is one of before the clock was set back: it says nothing.
+    const age = Math.round(Date.now() - changed);
+    if (Math.abs(age) < SETTLE_TIME + CLOCK_TICK) {
       // It may still be being written: what runs goes on, but nothing is started from it yet.
       this.#handle(supervised, { type: "entry", is: "unusable" });
-      this.#lookAgain(supervised, SETTLE_TIME + CLOCK_TICK - age + 1);
+      this.#lookAgain(supervised, SETTLE_TIME + CLOCK_TICK - age);
       return;
     }
     supervised.reported = undefined;
@@ -297,11 +300,12 @@ export class Supervisor {
     }
   }
 
-  #lockSettled(name: string): void {
-    const supervised = this.#services.get(name);
-    if (supervised === undefined) return;
-    const reading = this.#readLock(supervised);
-    if (reading !== undefined) this.#lockRead(supervised, reading.lock, false);
+  #lookAtLockAgain(supervised: Supervised): void {
+    const { name } = supervised;
+    supervised.lockLook = setTimeout(
+      () => this.#guard(name, () => this.lockChanged(name)),
+      SETTLE_TIME + CLOCK_TICK,
+    );
   }
 
   #lockRead(
@@ -321,6 +325,8 @@ export class Supervisor {
     supervised.lockReported = undefined;
     const value = lock.is === "present" ? lock.value : undefined;
     this.#setLock(supervised, value, touched);
+    // In a directory that is new itself, a removal right after may come before the watch is there.
+    if (touched && value !== undefined) this.#lookAtLockAgain(supervised);
   }
 
   #setLock(
@@ -508,8 +514,4 @@ export class Supervisor {
 /** Names in the run directory that can be services. */
 export function isServiceDirectory(name: string): boolean {
   return !name.startsWith(".") && temporaryOwner(name) === undefined;
-}
-
-function ageOf(modified: bigint): number {
-  return Date.now() - Number(modified / 1_000_000n);
 }

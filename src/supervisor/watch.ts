@@ -22,7 +22,7 @@ const POLL_INTERVAL = 1000;
 /** A watched directory. */
 export class DirectoryWatch {
   #watcher: FSWatcher | undefined;
-  #inode: string | undefined;
+  #identity: string | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #degraded = false;
   #closed = false;
@@ -35,23 +35,22 @@ export class DirectoryWatch {
 
   /** Begins to watch; does not call `changed` for what is there already. */
   open(): void {
-    this.#inode = inodeOf(this.path);
+    this.#identity = identityOf(this.path);
     this.#watch();
   }
 
   /**
    * Makes sure that the directory of that name is the one being watched. Cheap, so that it can be done
    * at every occasion: a file system mounted over the directory gives no event.
+   * @param doubtful the watch may be dead, whatever the directory looks like.
    */
-  check(): void {
-    const inode = inodeOf(this.path);
-    if (inode !== this.#inode) {
-      this.#inode = inode;
-      this.#watch();
-      this.listener.replaced(inode !== undefined);
-    } else if (this.#watcher === undefined) {
-      this.#watch();
-    }
+  check(doubtful = false): void {
+    const identity = identityOf(this.path);
+    const replaced = identity !== this.#identity;
+    if (!replaced && !doubtful && this.#watcher !== undefined) return;
+    this.#identity = identity;
+    this.#watch();
+    if (replaced) this.listener.replaced(identity !== undefined);
   }
 
   close(): void {
@@ -62,32 +61,39 @@ export class DirectoryWatch {
   #watch(): void {
     this.#stop();
     if (this.#closed) return;
-    if (this.#inode === undefined) {
+    if (this.#identity === undefined) {
       this.#lookAgain();
       return;
     }
     try {
-      // Changes of the file system between this call and the stat before it show as another inode.
       const watcher = watch(
         this.path,
         { recursive: this.recursive, persistent: true },
-        (_type, name) => this.#event(watcher, name),
+        (type, name) => this.#event(watcher, type, name),
       );
       watcher.on("error", (error) => this.#failed(error));
       this.#watcher = watcher;
       this.#degraded = false;
-      const inode = inodeOf(this.path);
-      if (inode !== this.#inode) this.check();
+      if (identityOf(this.path) !== this.#identity) this.check();
     } catch (error) {
       this.#failed(error);
     }
   }
 
-  #event(watcher: FSWatcher, name: string | null | undefined): void {
+  #event(
+    watcher: FSWatcher,
+    type: string,
+    name: string | null | undefined,
+  ): void {
     if (watcher !== this.#watcher) return;
     const lost = name === null || name === undefined;
-    if (lost || name === ownName(this.path)) this.check();
-    this.listener.changed(lost ? undefined : name);
+    // Events were lost, or the directory itself was moved or removed.
+    if (lost || (type === "rename" && name === ownName(this.path))) {
+      this.check(true);
+      this.listener.changed(undefined);
+    } else {
+      this.listener.changed(name);
+    }
   }
 
   #failed(error: unknown): void {
@@ -121,11 +127,16 @@ function ownName(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-/** Device and inode of a directory; undefined when there is none, or it cannot be told. */
-function inodeOf(path: string): string | undefined {
+/**
+ * What tells a directory from any other, also from one that was made in its place and got its inode;
+ * undefined when there is none, or it cannot be told.
+ */
+function identityOf(path: string): string | undefined {
   try {
     const status = statSync(path, { bigint: true, throwIfNoEntry: false });
-    return status?.isDirectory() ? `${status.dev}:${status.ino}` : undefined;
+    return status?.isDirectory()
+      ? `${status.dev}:${status.ino}:${status.birthtimeNs}`
+      : undefined;
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
     return undefined;

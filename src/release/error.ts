@@ -1,0 +1,2 @@
+/** A release that cannot be made; the message says why. */
+export class ReleaseError extends Error {}
