@@ -60,7 +60,7 @@ export const restart: Operation = async (control, name) => {
   const restoreOnSignal = releaseOnSignal(control, name);
   try {
     writeLock(control, name, "TERM");
-    await down(control, name, deadline);
+    await down(control, before, deadline);
   } finally {
     // Whatever came of it, the service is meant to run.
     removeLock(control, name);
@@ -100,16 +100,24 @@ async function bringDown(
   name: string,
   lock: "TERM" | "KILL",
 ): Promise<void> {
+  const before = look(control, name);
   writeLock(control, name, lock);
-  if (!control.returnsAtOnce) await down(control, name, deadlineOf(control));
+  if (!control.returnsAtOnce) await down(control, before, deadlineOf(control));
 }
 
+/** Waits until what ran before is gone; somebody else may have started another one since. */
 async function down(
   control: Control,
-  name: string,
+  before: View,
   deadline: number,
 ): Promise<void> {
-  if (await until(() => !look(control, name).recorded, deadline)) return;
+  const isDown = () => {
+    const now = look(control, before.name);
+    if (!now.recorded) return true;
+    const another = now.pid !== before.pid || now.since !== before.since;
+    return now.pid !== undefined && another;
+  };
+  if (await until(isDown, deadline)) return;
   throw new ControlError(`still running after ${waited(control)}`);
 }
 
