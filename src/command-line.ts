@@ -45,8 +45,7 @@ export function parseCommandLine(
   line: CommandLine,
   rawArguments: readonly string[],
 ): Parsed {
-  checkOptions(line, rawArguments);
-  const parsed = parseArgs([...rawArguments], line.options);
+  const parsed = parseArgs(checkOptions(line, rawArguments), line.options);
   return {
     operands: parsed._,
     value: (name) => {
@@ -80,22 +79,33 @@ export function helpText(line: CommandLine): string {
   return parts.join("\n");
 }
 
-/** Refuses what the parser would let through. */
+/**
+ * Refuses what the parser would let through.
+ * @returns the arguments with every value joined to its option: the parser takes `--no-x` for a switch
+ * even where it is a value.
+ */
 function checkOptions(
   line: CommandLine,
   rawArguments: readonly string[],
-): void {
+): string[] {
+  const checked: string[] = [];
   for (let index = 0; index < rawArguments.length; index++) {
     const argument = rawArguments[index] ?? "";
-    if (argument === "--") return;
+    if (argument === "--") return [...checked, ...rawArguments.slice(index)];
     const takesNext = argument.startsWith("--")
       ? checkLongOption(line, argument)
       : checkShortOptions(line, argument);
-    if (takesNext === undefined) continue;
+    if (takesNext === undefined) {
+      checked.push(argument);
+      continue;
+    }
     index += 1;
-    if (!rawArguments[index])
-      throw new UsageError(`option '${takesNext}' needs a value`);
+    const value = rawArguments[index];
+    if (!value) throw new UsageError(`option '${takesNext}' needs a value`);
+    const joint = argument.startsWith("--") ? "=" : "";
+    checked.push(`${argument}${joint}${value}`);
   }
+  return checked;
 }
 
 /** @returns the option's spelling when its value is the next argument. */

@@ -10,7 +10,7 @@ import {
   readSync,
   renameSync,
   unlinkSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { errorCode } from "./errors.ts";
@@ -65,7 +65,7 @@ export function replaceFile(
     try {
       // The mode is set explicitly because services inherit sysmgr's umask, so it must stay as it is.
       fchmodSync(file, READABLE_BY_ALL);
-      writeSync(file, content);
+      writeFileSync(file, content);
     } finally {
       closeSync(file);
     }
@@ -98,8 +98,10 @@ export function removeFile(path: string): boolean {
  * @throws the system's error.
  */
 export function ensureDirectory(path: string): void {
-  const made = mkdirSync(path, { recursive: true, mode: DIRECTORY_MODE });
-  if (made !== undefined) chmodSync(path, DIRECTORY_MODE);
+  const first = mkdirSync(path, { recursive: true, mode: DIRECTORY_MODE });
+  if (first === undefined) return;
+  for (let made = path; made.length >= first.length; made = dirname(made))
+    chmodSync(made, DIRECTORY_MODE);
 }
 
 /** Whether a name is one that replaceFile uses on its way; gives the pid of the process that made it. */

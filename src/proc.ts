@@ -19,6 +19,15 @@ export interface ServiceMark {
   readonly rundir: string;
 }
 
+/**
+ * PID (NAME) STATE PARENT GROUP SESSION, 15 more, START TIME, more. The program's name may itself hold
+ * spaces and parentheses; a number with nothing behind it may have been cut off.
+ */
+const STATUS = /^(\d+) \(.*\) (\S) (-?\d+) (-?\d+) (-?\d+) (?:\S+ ){15}(\d+) /s;
+
+/** The kernel counts a hundred ticks a second for /proc, whatever its own clock does (USER_HZ, time(7)). */
+const MILLISECONDS_PER_TICK = 10;
+
 /** Whether /proc is mounted and shows this process. */
 export function procMounted(): boolean {
   return existsSync("/proc/self/stat");
@@ -63,12 +72,20 @@ export function readServiceMark(pid: number): ServiceMark | undefined {
 /** The arguments that a process was executed with; undefined where they cannot be read. */
 export function readArguments(pid: number): string[] | undefined {
   const text = readQuietly(`/proc/${pid}/cmdline`);
-  return text === undefined ? undefined : text.split("\0");
+  // Empty while it is still being executed, and once it has ended.
+  return text ? text.replace(/\0$/, "").split("\0") : undefined;
 }
 
 /** The user that a process belongs to; undefined when there is no such process, or no /proc. */
 export function processOwner(pid: number): number | undefined {
   return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid;
+}
+
+/** When a process was started, in milliseconds since 1970, as far as the clock was not set since. */
+export function startTime(status: ProcessStatus): number {
+  const uptime = Number.parseFloat(readFileSync("/proc/uptime", "latin1"));
+  const age = uptime * 1000 - status.startTicks * MILLISECONDS_PER_TICK;
+  return Date.now() - age;
 }
 
 /** A name for this run of the kernel, so that a pid of before a reboot is not taken for one of today. */
@@ -83,21 +100,16 @@ export function bootIdentity(): string {
 
 /** Parses the one line of /proc/PID/stat; undefined when it is not one. */
 export function parseStatus(text: string): ProcessStatus | undefined {
-  // The program's name is in parentheses and may itself hold spaces and parentheses.
-  const nameEnd = text.lastIndexOf(")");
-  const fields = text.slice(nameEnd + 2).split(" ");
-  const pid = Number.parseInt(text, 10);
-  const [state, parent, group, session] = fields;
-  const startTicks = Number(fields[19]);
-  if (nameEnd < 0 || !Number.isInteger(pid) || !Number.isInteger(startTicks))
-    return undefined;
+  const match = STATUS.exec(text);
+  if (match === null) return undefined;
+  const [, pid, state, parent, group, session, startTicks] = match;
   return {
-    pid,
+    pid: Number(pid),
     ended: state === "Z" || state === "X",
     parent: Number(parent),
     group: Number(group),
     session: Number(session),
-    startTicks,
+    startTicks: Number(startTicks),
   };
 }
 

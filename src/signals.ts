@@ -44,11 +44,13 @@ const LAST_SIGNAL = 64;
 
 /** Finds a signal's number from `TERM`, `SIGTERM`, `term` or `15`; undefined where there is none. */
 export function signalNumber(text: string): number | undefined {
-  if (/^[0-9]{1,2}$/.test(text)) {
-    const number = Number(text);
+  // Letters are checked first, because toUpperCase makes plain ones of some that are not.
+  if (!/^[A-Za-z0-9]+$/.test(text)) return undefined;
+  const name = text.toUpperCase().replace(/^SIG/, "");
+  if (/^[0-9]{1,2}$/.test(name)) {
+    const number = Number(name);
     return number >= 1 && number <= LAST_SIGNAL ? number : undefined;
   }
-  const name = text.toUpperCase().replace(/^SIG/, "");
   const known = SYNONYMS[name] ?? name;
   return Object.entries(NUMBERS).find(([each]) => each === known)?.[1];
 }

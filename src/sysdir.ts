@@ -4,6 +4,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fstatSync,
   lstatSync,
   openSync,
   readdirSync,
@@ -112,6 +113,7 @@ function interpreterOf(path: string): string | undefined {
     return undefined;
   }
   try {
+    if (!fstatSync(file).isFile()) return undefined;
     const buffer = Buffer.alloc(LONGEST_FIRST_LINE);
     const length = readSync(file, buffer, 0, LONGEST_FIRST_LINE, 0);
     const line = buffer.toString("utf8", 0, length).split("\n", 1)[0] ?? "";

@@ -10,7 +10,9 @@ export function printable(text: string, longest = 300): string {
     /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\\]/g,
     escaped,
   );
-  return safe.length > longest ? `${safe.slice(0, longest)}…` : safe;
+  if (safe.length <= longest) return safe;
+  // Half of a character above U+FFFF is none.
+  return `${safe.slice(0, longest).replace(/[\ud800-\udbff]$/, "")}…`;
 }
 
 /** Says a span of time by its two largest units: `45s`, `2m5s`, `3h12m`, `4d3h`. */

@@ -7,4 +7,4 @@ need busybox busybox-static redis-server redis-server nginx nginx-light dropbear
 
 "$bun" run lint || exit 1
 "$bun" run build || exit 1
-"$bun" test --max-concurrency=4 "$@"
+"$bun" test --timeout=60000 --max-concurrency=4 "$@"

@@ -29,7 +29,6 @@ import { describeError, reasonOf } from "../errors.ts";
 import { createSimpleMessages, writeFully } from "../messages.ts";
 import { signalNumber } from "../signals.ts";
 import { listNames } from "../sysdir.ts";
-import { printable } from "../text.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
 
 const STDOUT = 1;
@@ -173,7 +172,7 @@ async function perform(
         await operation(settings, name);
       } catch (problem) {
         code = FAILED;
-        error(`${printable(name)}: ${describe(problem)}`);
+        error(`${name}: ${describe(problem)}`);
       }
     }),
   );
@@ -236,7 +235,7 @@ function status(
       if (stateWord(view) !== "UP") code = FAILED;
     } catch (problem) {
       code = FAILED;
-      error(`${printable(name)}: ${describe(problem)}`);
+      error(`${name}: ${describe(problem)}`);
     }
   }
   if (!quiet) writeFully(STDOUT, render(views, sysmgrRuns, json));

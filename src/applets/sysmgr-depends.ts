@@ -21,7 +21,7 @@ import { createSimpleMessages } from "../messages.ts";
 import { statePath } from "../rundir.ts";
 import { signalNumber } from "../signals.ts";
 import { exists } from "../sysdir.ts";
-import { inSeconds, printable } from "../text.ts";
+import { inSeconds } from "../text.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
 
 const OK = 0;
@@ -77,7 +77,7 @@ async function depend(parsed: Parsed): Promise<number> {
   const { error } = createSimpleMessages(COMMAND_LINE.name);
   const unknown = wait.names.filter((name) => !isService(wait.sysdir, name));
   for (const name of unknown)
-    error(`${printable(name)}: no such service in ${wait.sysdir}`);
+    error(`${name}: no such service in ${wait.sysdir}`);
   if (unknown.length > 0) return FAILED;
   const withdraw = stillDown(wait).length > 0 ? declare(wait) : undefined;
   try {
@@ -135,14 +135,12 @@ async function waitAwake(wait: Wait, awakening: Awakening): Promise<number> {
     if (down.length === 0) return OK;
     const circle = circleOf(wait, down);
     if (circle !== undefined) {
-      error(
-        `${prefix(wait)}waits in a circle: ${circle.map((name) => printable(name)).join(" -> ")}`,
-      );
+      error(`${prefix(wait)}waits in a circle: ${circle.join(" -> ")}`);
       await Bun.sleep(CIRCLE_LINGER);
       return FAILED;
     }
     const now = performance.now();
-    const list = down.map((name) => printable(name)).join(", ");
+    const list = down.join(", ");
     if (now >= wait.deadline) {
       error(
         `${prefix(wait)}still down after ${inSeconds(wait.timeout)}: ${list}`,

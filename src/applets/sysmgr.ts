@@ -20,7 +20,6 @@ import { StderrLog } from "../supervisor/stderr.ts";
 import { type Log, Supervisor } from "../supervisor/supervisor.ts";
 import { DirectoryWatch } from "../supervisor/watch.ts";
 import { exists } from "../sysdir.ts";
-import { printable } from "../text.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
 
 const FAILED = 1;
@@ -197,7 +196,7 @@ function obeySignals(
 
 function nameStragglers(supervisor: Supervisor, log: Log): void {
   for (const { name, pid } of supervisor.running())
-    log.warn(`${printable(name)}: still running (pid ${pid})`);
+    log.warn(`${name}: still running (pid ${pid})`);
 }
 
 function watchSysdir(

@@ -13,6 +13,7 @@ import {
   readProcess,
   readProcesses,
   readServiceMark,
+  startTime,
 } from "../proc.ts";
 import { readExit, readPid, readStarts } from "../rundir.ts";
 
@@ -26,6 +27,9 @@ export interface Found {
   /** When it was started, in milliseconds since 1970, as far as is known. */
   readonly startedAt: number;
 }
+
+/** A process begins within so many milliseconds after its start was counted, on a slow machine, too. */
+const LAST_START_MARGIN = 1000;
 
 /** Looks for processes of an earlier sysmgr. */
 export class Adoption {
@@ -51,7 +55,11 @@ export class Adoption {
       return { pid, trusted: true, ended: false, startedAt };
     if (this.#hasOrphans(service, pid, modified))
       return { pid, trusted: true, ended: true, startedAt };
-    return undefined;
+    // The pid file is of a process that has ended, or somebody has overwritten it.
+    const found = this.#findUnrecorded(rundir, service);
+    return found !== undefined && this.#wasLastStart(rundir, service, found)
+      ? found
+      : undefined;
   }
 
   /**
@@ -76,12 +84,16 @@ export class Adoption {
     // What the service itself started in a session of its own is younger than the service.
     const [oldest] = leaders.sort((a, b) => a.startTicks - b.startTicks);
     if (oldest === undefined) return undefined;
-    return {
-      pid: oldest.pid,
-      trusted: true,
-      ended: false,
-      startedAt: Date.now(),
-    };
+    const startedAt = Math.min(startTime(oldest), Date.now());
+    return { pid: oldest.pid, trusted: true, ended: false, startedAt };
+  }
+
+  /** Tells the service from what it has started in a session of its own: that came later. */
+  #wasLastStart(rundir: string, service: string, found: Found): boolean {
+    const starts = readStarts(rundir, service);
+    if (starts.is !== "present") return true;
+    const counted = Number(starts.modified / 1_000_000n);
+    return found.startedAt <= counted + LAST_START_MARGIN;
   }
 
   #note(status: ProcessStatus): void {

@@ -8,7 +8,6 @@ import { ensureDirectory, removeFile } from "../files.ts";
 import { verify } from "../identity.ts";
 import { LibcError, lockFile } from "../libc.ts";
 import { ownPidPath, readOwnPid } from "../rundir.ts";
-import { printable } from "../text.ts";
 import { removeState } from "./records.ts";
 import type { Log } from "./supervisor.ts";
 
@@ -67,7 +66,7 @@ export class Instance {
     try {
       return removeState(this.rundir, name);
     } catch (error) {
-      return `${this.rundir}/${printable(name)}: cannot be removed: ${reasonOf(error)}`;
+      return `${this.rundir}/${name}: cannot be removed: ${reasonOf(error)}`;
     }
   }
 

@@ -3,7 +3,7 @@
  * read-only, deleted or replaced run directory costs nothing but the files: they are written again as
  * soon as they can be, and what somebody else put in their place is set right.
  */
-import { readdirSync, rmdirSync, rmSync } from "node:fs";
+import { lstatSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { errorCode, reasonOf } from "../errors.ts";
 import {
@@ -24,7 +24,9 @@ import {
   readOwnPid,
   readPid,
   readStarts,
+  readWaiting,
   type State,
+  type StateFile,
   STATE_FILES,
   stateDirectory,
   statePath,
@@ -73,17 +75,24 @@ export class Records {
     return record;
   }
 
-  /** Takes over what an earlier sysmgr wrote. */
+  /** Takes over what an earlier sysmgr wrote; what makes no sense is told and removed. */
   load(service: string): void {
     const record = this.of(service);
-    record.exit = understood(readExit(this.rundir, service));
-    record.starts = understood(readStarts(this.rundir, service));
+    this.#attempt(service, () => {
+      record.exit = this.#load(service, "exit", readExit);
+      record.starts = this.#load(service, "starts", readStarts);
+      this.#load(service, "pid", readPid);
+      this.#load(service, "waiting", readWaiting);
+    });
   }
 
   /** Says which process sysmgr is. */
   announce(pid: number): void {
     this.#ownPid = pid;
-    this.#attempt(undefined, () => this.#writeOwnPid());
+    this.#attempt(undefined, () => {
+      this.#removeGarbage(ownPidPath(this.rundir), readOwnPid(this.rundir));
+      this.#writeOwnPid();
+    });
   }
 
   /** Withdraws what announce said. */
@@ -99,7 +108,10 @@ export class Records {
   countStart(service: string): void {
     const record = this.of(service);
     record.starts = (record.starts ?? 0) + 1;
-    this.#write(service, "starts");
+    this.#attempt(service, () => {
+      this.#checkDirectory(service);
+      this.#sync(service, "starts");
+    });
   }
 
   /** Takes a start back that failed. */
@@ -154,12 +166,13 @@ export class Records {
   }
 
   /** Replaces a lock that nobody can understand by one that only holds. */
-  holdLock(service: string): void {
-    this.writeLock(service, { asks: "nothing" });
+  holdLock(service: string): boolean {
+    return this.writeLock(service, { asks: "nothing" });
   }
 
-  writeLock(service: string, lock: Lock): void {
-    this.#attempt(undefined, () => {
+  /** @returns whether it could be written. */
+  writeLock(service: string, lock: Lock): boolean {
+    return this.#attempt(undefined, () => {
       this.#makeDirectory(service);
       this.#put(statePath(this.rundir, service, "lock"), lockText(lock));
     });
@@ -169,6 +182,8 @@ export class Records {
   verify(service: string): void {
     if (!this.#services.has(service)) return;
     this.#attempt(service, () => {
+      this.#checkDirectory(service);
+      this.#load(service, "waiting", readWaiting);
       for (const file of ["pid", "exit", "starts"] as const) {
         const wrong = this.#whatIsWrong(service, file);
         if (wrong === undefined) continue;
@@ -204,6 +219,16 @@ export class Records {
   close(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+  }
+
+  #load<T>(
+    service: string,
+    file: StateFile,
+    read: (rundir: string, service: string) => State<T>,
+  ): T | undefined {
+    const state = read(this.rundir, service);
+    this.#removeGarbage(statePath(this.rundir, service, file), state);
+    return understood(state);
   }
 
   #write(service: string, file: "pid" | "exit" | "starts"): void {
@@ -301,18 +326,30 @@ export class Records {
     replaceFile(path, content, finish);
   }
 
-  /** A directory in the place of a file cannot be renamed over; an empty one can be removed. */
+  /** A directory in the place of a file cannot be renamed over. */
   #clear(path: string): void {
-    try {
-      rmdirSync(path);
-    } catch (error) {
-      if (!["ENOENT", "ENOTDIR"].includes(errorCode(error) ?? "")) throw error;
-    }
+    const status = lstatSync(path, { throwIfNoEntry: false });
+    if (status?.isDirectory()) rmSync(path, { recursive: true });
   }
 
   #makeDirectory(service: string): void {
     ensureDirectory(this.rundir);
     ensureDirectory(stateDirectory(this.rundir, service));
+  }
+
+  /** What is in the place of a service's directory is removed; a link is not written through. */
+  #checkDirectory(service: string): void {
+    const path = stateDirectory(this.rundir, service);
+    const status = lstatSync(path, { throwIfNoEntry: false });
+    if (status === undefined || status.isDirectory()) return;
+    removeFile(path);
+    this.listener.warn(`${path}: not a directory, set right`);
+  }
+
+  #removeGarbage(path: string, state: State<unknown>): void {
+    if (state.is !== "garbage") return;
+    rmSync(path, { recursive: true, force: true });
+    this.listener.warn(`${path}: ${state.why}, removed`);
   }
 
   #whatIsWrong(

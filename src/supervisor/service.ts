@@ -351,7 +351,10 @@ function adopted(
     };
   const note = info(`adopted (pid ${main.pid})`);
   if (!mainEnded) return { service: running, actions: [note] };
-  return withActions([note], clearGroup(running, main, now));
+  return withActions(
+    [note],
+    clearGroup({ ...running, announce: true }, main, true, now),
+  );
 }
 
 function ended(
@@ -383,23 +386,26 @@ function endedByItself(
   const record: Action[] = [{ do: "recordExit", exit: event.exit }];
   const lived = now - main.startedAt;
   const text = describeExit(event.exit);
-  const told =
-    wanted(service).to === "up"
-      ? quickEnd(
-          lived >= STEADY_RUN ? { ...service, quickEnds: 0 } : service,
-          text,
-          "restarting",
-          now,
-        )
-      : { service, actions: [info(`${text}, not started again`)] };
-  const announce = told.service.quickEnds <= LOGGED_ENDS;
+  const again = wanted(service).to === "up";
+  const told = again
+    ? quickEnd(
+        lived >= STEADY_RUN ? { ...service, quickEnds: 0 } : service,
+        text,
+        "restarting",
+        now,
+      )
+    : { service, actions: [info(`${text}, not started again`)] };
+  const often = told.service.quickEnds > LOGGED_ENDS;
   const after: Service = {
     ...told.service,
-    announce: announce && lived >= RESTART_INTERVAL,
+    announce: !again || (!often && lived >= RESTART_INTERVAL),
   };
   record.push(...told.actions);
   if (event.othersLeft && main.trusted)
-    return withActions(record, clearGroup(after, main, now));
+    return withActions(
+      record,
+      clearGroup(after, main, told.actions.length > 0, now),
+    );
   return withActions([...record, { do: "recordDown" }], {
     service: { ...after, phase: { is: "down" } },
     actions: [],
@@ -407,9 +413,14 @@ function endedByItself(
 }
 
 /** Others are left in the group of a main process that ended by itself: they get the full stop. */
-function clearGroup(service: Service, main: MainProcess, now: number): Step {
+function clearGroup(
+  service: Service,
+  main: MainProcess,
+  tell: boolean,
+  now: number,
+): Step {
   return withActions(
-    [info("left processes behind, which are being stopped")],
+    tell ? [info("left processes behind, which are being stopped")] : [],
     stop(service, main, TERM, true, now),
   );
 }
@@ -433,9 +444,9 @@ function stop(
     checkInterval: GROUP_CHECK_FIRST,
   };
   const actions = sendSignal(main.pid, signal);
-  if (!mainEnded)
-    actions.push(info(`stopping (pid ${main.pid}, ${signalName(signal)})`));
-  return { service: { ...service, phase }, actions };
+  if (mainEnded) return { service: { ...service, phase }, actions };
+  actions.push(info(`stopping (pid ${main.pid}, ${signalName(signal)})`));
+  return { service: { ...service, phase, announce: true }, actions };
 }
 
 /** What cannot be verified is not signalled; only a shutdown lets go of it, and says so. */
@@ -483,7 +494,7 @@ function stopped(service: Service): Step {
   const actions: Action[] = [{ do: "recordDown" }];
   const to = wanted(service).to;
   // A service that is to come up again says so by starting; only a lasting stop is news.
-  if (to === "down") actions.push(info("stopped"));
+  if (to !== "up") actions.push(info("stopped"));
   return { service: { ...service, phase: { is: "down" } }, actions };
 }
 
@@ -494,23 +505,27 @@ function deadline(service: Service, now: number): Step {
     ? { ...service, entry: { is: "gone" } }
     : service;
   if (phase.is !== "stopping") return same(after);
-  if (phase.killAt <= now) return kill(after, phase, now);
+  if (phase.killAt <= now) {
+    const waited = inSeconds(service.stopTimeout);
+    const why = `still running ${waited} after ${signalName(phase.signal)}`;
+    return kill(after, phase, why, now);
+  }
   if (phase.mainEnded && phase.checkAt <= now)
     return { service: after, actions: [checkGroup(phase)] };
   return same(after);
 }
 
 /** The stop timeout has passed, or the last KILL has not been enough yet. */
-function kill(service: Service, phase: Stopping, now: number): Step {
+function kill(
+  service: Service,
+  phase: Stopping,
+  why: string,
+  now: number,
+): Step {
   const actions: Action[] = [
     { do: "signal", group: phase.main.pid, signal: KILL },
   ];
-  if (!phase.killed)
-    actions.push(
-      warn(
-        `still running ${inSeconds(service.stopTimeout)} after ${signalName(phase.signal)}: killing it`,
-      ),
-    );
+  if (!phase.killed) actions.push(warn(`${why}: killing it`));
   if (phase.mainEnded) actions.push(checkGroup(phase));
   return {
     service: {
@@ -531,7 +546,8 @@ function kill(service: Service, phase: Stopping, now: number): Step {
 function killNow(service: Service, now: number): Step {
   const { phase } = service;
   const hurried: Service = { ...service, shutdown: true };
-  if (phase.is === "stopping") return kill(hurried, phase, now);
+  if (phase.is === "stopping")
+    return kill(hurried, phase, "still running, but no time is left", now);
   if (phase.is === "up") return stop(hurried, phase.main, KILL, false, now);
   return same(hurried);
 }

@@ -8,7 +8,6 @@ import { reasonOf } from "../errors.ts";
 import { isAbsence, temporaryOwner } from "../files.ts";
 import { type Exit, type Lock, readLock, UNKNOWN_EXIT } from "../rundir.ts";
 import { examine, exists, listNames } from "../sysdir.ts";
-import { printable } from "../text.ts";
 import type { Adoption, Found } from "./adopt.ts";
 import { type Processes, StartError } from "./process.ts";
 import type { Records } from "./records.ts";
@@ -314,12 +313,12 @@ export class Supervisor {
     touched: boolean,
   ): void {
     if (lock.is === "garbage") {
-      this.#reportLock(
-        supervised,
-        `its lock makes no sense (${lock.why}): it holds the service and asks for nothing else`,
-      );
       this.#setLock(supervised, { asks: "nothing" }, false);
-      this.records.holdLock(supervised.name);
+      const text = `its lock makes no sense (${lock.why}): it holds the service and asks for nothing else`;
+      // Set right, it is a lock like any other; the next one that makes no sense is news again.
+      if (this.records.holdLock(supervised.name))
+        this.#say(supervised.name, "warn", text);
+      else this.#reportLock(supervised, text);
       return;
     }
     supervised.lockReported = undefined;
@@ -497,7 +496,7 @@ export class Supervisor {
   }
 
   #say(name: string, level: "info" | "warn", text: string): void {
-    this.log[level](`${printable(name)}: ${text}`);
+    this.log[level](`${name}: ${text}`);
   }
 
   /** What goes wrong with one service's files must not keep the others from being looked at. */

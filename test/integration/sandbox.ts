@@ -2,6 +2,7 @@
  * A service directory and a run directory of their own, with the built binary under its three names:
  * what every test of the real thing works in. Whatever it starts is gone when it is closed.
  */
+import { expect } from "bun:test";
 import {
   chmodSync,
   closeSync,
@@ -13,10 +14,12 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { errorCode } from "../../src/errors.ts";
 import { readProcesses, readServiceMark } from "../../src/proc.ts";
 
 export const DIST = join(import.meta.dir, "../../dist");
@@ -36,23 +39,36 @@ export interface Launch {
   readonly output?: number;
 }
 
+/** A command that has done what it should and has nothing to say. */
+export const DONE: Outcome = { code: 0, out: "", err: "" };
+
+/** A failure: exactly one line on stderr, of the applet's form, which names what is at fault. */
+export function failure(applet: string, ...facts: readonly string[]): Outcome {
+  const named = facts.map((fact) => `(?=[^\\n]*${RegExp.escape(fact)})`);
+  const line = new RegExp(`^${named.join("")}${applet}: [^\\n]+\\n$`);
+  return { code: 1, out: "", err: expect.stringMatching(line) };
+}
+
 /** How long a condition may take on a slow machine under load, in milliseconds. */
 const PATIENCE = 30_000;
 const LOOK_INTERVAL = 5;
+const LARGEST_FILE = 2 ** 24;
 
 /** Waits for a condition and returns what it gave; fails with `what` when it does not come. */
 export async function until<T>(
   condition: () =>
     T | undefined | false | null | Promise<T | undefined | false | null>,
-  what: string,
+  what: string | (() => string),
   patience = PATIENCE,
 ): Promise<T> {
   const deadline = performance.now() + patience;
   for (;;) {
     const value = await condition();
     if (value) return value;
-    if (performance.now() > deadline)
-      throw new Error(`waited ${patience / 1000} s in vain until ${what}`);
+    if (performance.now() > deadline) {
+      const missed = typeof what === "string" ? what : what();
+      throw new Error(`waited ${patience / 1000} s in vain until ${missed}`);
+    }
     await Bun.sleep(LOOK_INTERVAL);
   }
 }
@@ -252,7 +268,7 @@ export class Sandbox implements AsyncDisposable {
         this.log()
           .split("\n")
           .find((line) => pattern.test(line)),
-      `the log has ${pattern}; it is:\n${this.log()}`,
+      () => `the log has ${pattern}; it is:\n${this.log()}`,
     );
   }
 
@@ -295,8 +311,18 @@ export function isRunning(pid: number): boolean {
   return readProcesses().some((status) => status.pid === pid && !status.ended);
 }
 
+/** Reads a plain file. What is not one, or is huge, is garbage that a test has put there. */
 function readIfThere(path: string): string | undefined {
-  return existsSync(path) ? readFileSync(path, "utf8") : undefined;
+  const status = statSync(path, { throwIfNoEntry: false });
+  if (!status?.isFile() || status.size > LARGEST_FILE) return undefined;
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    // Something on the way may also have become a file in the meantime.
+    const code = errorCode(error);
+    if (code !== "ENOENT" && code !== "ENOTDIR") throw error;
+    return undefined;
+  }
 }
 
 function killQuietly(pid: number): void {
@@ -304,7 +330,6 @@ function killQuietly(pid: number): void {
     process.kill(pid, "SIGKILL");
   } catch (error) {
     // It has ended in the meantime.
-    if (!(error instanceof Error && "code" in error && error.code === "ESRCH"))
-      throw error;
+    if (errorCode(error) !== "ESRCH") throw error;
   }
 }
