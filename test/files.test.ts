@@ -146,7 +146,7 @@ describe("replacing", () => {
   });
 
   test.each<[string, (place: TemporaryDirectory) => void, string]>([
-    ["its directory is missing", () => {}, "ENOENT"],
+    ["its directory is missing", () => undefined, "ENOENT"],
     ["its directory is a file", (place) => place.file("web", ""), "ENOTDIR"],
     [
       "a directory lies in its place",

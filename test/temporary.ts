@@ -59,7 +59,7 @@ export class TemporaryDirectory implements Disposable {
   }
 
   socket(name: string): string {
-    const socket = { data: () => {} };
+    const socket = { data: () => undefined };
     this.#sockets.push(Bun.listen({ unix: this.at(name), socket }));
     return this.at(name);
   }

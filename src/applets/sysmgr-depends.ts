@@ -204,7 +204,7 @@ function attempt(wait: Wait, path: string, work: () => void): void {
 }
 
 function prefix(wait: Wait): string {
-  return wait.service === undefined ? "" : `${printable(wait.service)}: `;
+  return wait.service === undefined ? "" : `${wait.service}: `;
 }
 
 function hint(wait: Wait): string {

@@ -16,6 +16,7 @@ import { Instance } from "../supervisor/instance.ts";
 import { systemProcesses } from "../supervisor/process.ts";
 import { reapOrphans } from "../supervisor/reaper.ts";
 import { Records, removeLeftovers } from "../supervisor/records.ts";
+import { SecondLook } from "../supervisor/second-look.ts";
 import { StderrLog } from "../supervisor/stderr.ts";
 import { type Log, Supervisor } from "../supervisor/supervisor.ts";
 import { DirectoryWatch } from "../supervisor/watch.ts";
@@ -221,14 +222,17 @@ function watchRundir(
   instance: Instance,
   log: Log,
 ): DirectoryWatch {
+  const ownPidAgain = new SecondLook(
+    () => rundir,
+    () => records.verifyOwnPid(),
+  );
   const watch = new DirectoryWatch(rundir, true, {
     changed: (name) => {
       if (name === undefined) return supervisor.rescanLocks();
       const [service = "", file] = name.split("/", 2);
-      if (service === "pid" && file === undefined) records.verifyOwnPid();
+      if (service === "pid" && file === undefined) ownPidAgain.note(service);
       else if (file === undefined || file === "lock") {
-        supervisor.lockChanged(service, file === "lock");
-        if (file === undefined) supervisor.stateChanged(service);
+        supervisor.lockChanged(service);
       } else if (isStateFile(file)) supervisor.stateChanged(service);
     },
     replaced: (present) => {

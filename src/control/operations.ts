@@ -30,8 +30,6 @@ export type Operation = (control: Control, name: string) => Promise<void>;
 
 const SIGTERM = 15;
 const SIGCONT = 18;
-/** Milliseconds after which a start that was counted has not turned out to have failed. */
-const START_CONFIRMATION = 30;
 
 /** Removes the lock; returns when it runs. */
 export const start: Operation = async (control, name) => {
@@ -132,16 +130,10 @@ async function started(
 ): Promise<void> {
   if (control.returnsAtOnce) return;
   const stopping = before.lock?.asks === "stop";
-  let countedAt: number | undefined;
   const isStarted = () => {
     const now = look(control, before.name);
     if (now.pid !== undefined) return !stopping || now.pid !== before.pid;
-    if (now.starts <= before.starts) countedAt = undefined;
-    else countedAt ??= performance.now();
-    return (
-      countedAt !== undefined &&
-      performance.now() - countedAt >= START_CONFIRMATION
-    );
+    return now.starts > before.starts && now.lastStartEnded;
   };
   if (await until(isStarted, deadline)) return;
   const now = look(control, before.name);

@@ -28,6 +28,8 @@ export interface View {
   readonly lock: Lock | undefined;
   readonly exit: Exit | undefined;
   readonly starts: number;
+  /** The process of the last start has ended already. */
+  readonly lastStartEnded: boolean;
   readonly waitingFor: readonly string[];
 }
 
@@ -42,6 +44,8 @@ export function look(places: Places, name: string): View {
   const { sysdir, rundir } = places;
   const recorded = readPid(rundir, name);
   const pid = runningPid(rundir, name, recorded);
+  const starts = readStarts(rundir, name);
+  const exit = readExit(rundir, name);
   return {
     name,
     entry: examine(sysdir, name),
@@ -52,8 +56,12 @@ export function look(places: Places, name: string): View {
         ? Number(recorded.modified / 1_000_000n)
         : undefined,
     lock: lockOf(readLock(rundir, name).lock),
-    exit: understood(readExit(rundir, name)),
-    starts: understood(readStarts(rundir, name)) ?? 0,
+    exit: understood(exit),
+    starts: understood(starts) ?? 0,
+    lastStartEnded:
+      starts.is === "present" &&
+      exit.is === "present" &&
+      exit.modified > starts.modified,
     waitingFor:
       pid === undefined ? [] : (understood(readWaiting(rundir, name)) ?? []),
   };

@@ -60,7 +60,7 @@ ${["__libc_subfreeres", "__libc_atexit", "__libc_IO_vtables"].map(librarySet).jo
   . = DATA_SEGMENT_END(.);
   _end = .;
   PROVIDE(end = .);
-  /DISCARD/ : { *(.note.* .comment .gnu.warning.*) }
+  /DISCARD/ : { *(.note.* .comment .gnu.warning.* .gnu.build.attributes* .annobin.* .debug_* .sframe) }
 }
 ${addresses.map((address, i) => `ASSERT(ADDR(.bun${i}) == ${address}, "segment ${i} of Bun has moved")`).join("\n")}
 ASSERT(SIZEOF(.rela.dyn) == 0, "relocations are left for run time")

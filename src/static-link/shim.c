@@ -41,11 +41,11 @@
 
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
 
-static void die(int status, const char *message)
+static void die(const char *message)
 {
-	size_t length = strlen(message);
-	if (write(STDERR_FILENO, message, length) != (ssize_t)length) status |= 1;
-	_exit(status);
+	ssize_t written = write(STDERR_FILENO, message, strlen(message));
+	(void)written;
+	_exit(1);
 }
 
 /* ------------------------------------------------------------ shared objects: only libc, and it is inside */
@@ -59,10 +59,11 @@ static const struct { const char *name; void *address; } functions[] = {
 	FUNCTION(quick_exit), FUNCTION(exit), FUNCTION(_exit), FUNCTION(__cxa_thread_atexit_impl),
 	FUNCTION(__pthread_get_minstack), FUNCTION(getrandom), FUNCTION(fcntl), FUNCTION(fcntl64),
 	/* The program calls these through bun:ffi. */
-	FUNCTION(__errno_location), FUNCTION(epoll_create1), FUNCTION(epoll_ctl), FUNCTION(flock), FUNCTION(getpgid), FUNCTION(getrlimit),
-	FUNCTION(getsid), FUNCTION(isatty), FUNCTION(poll), FUNCTION(prctl), FUNCTION(pthread_sigmask),
-	FUNCTION(setrlimit), FUNCTION(signal), FUNCTION(sigprocmask), FUNCTION(syscall), FUNCTION(utimensat),
-	FUNCTION(waitid), FUNCTION(waitpid), FUNCTION(write),
+	FUNCTION(__errno_location), FUNCTION(epoll_create1), FUNCTION(epoll_ctl), FUNCTION(flock),
+	FUNCTION(getpgid), FUNCTION(getrlimit), FUNCTION(getsid), FUNCTION(isatty), FUNCTION(poll),
+	FUNCTION(prctl), FUNCTION(pthread_sigmask), FUNCTION(setrlimit), FUNCTION(signal),
+	FUNCTION(sigprocmask), FUNCTION(syscall), FUNCTION(utimensat), FUNCTION(waitid), FUNCTION(waitpid),
+	FUNCTION(write),
 };
 
 static __thread const char *dl_error;
@@ -202,19 +203,18 @@ static const char *const hidden[] = {
  * BUN_JSC_ option, so a version without one of them does not go unnoticed.
  *
  * The point is that a program with nothing to do sleeps: no thread wakes up, and none is there that
- * only waits for its own end.  Each line was measured by leaving it out.  The timers that collect
- * garbage and return memory in idle time are off; in their place a small heap is collected whenever
- * half a megabyte has been allocated.
+ * only waits for its own end.  The timers that collect garbage and return memory in idle time are off;
+ * in their place a small heap is collected whenever half a megabyte has been allocated.  Each comment
+ * says what there would be without the line.
  */
 static const char *const settings[] = {
-	"DO_NOT_TRACK=1",                        /* a crash must not run an upload program */
+	"DO_NOT_TRACK=1",                        /* perhaps an upload program, run by a crash */
 	"BUN_GC_TIMER_DISABLE=1",                /* 13 wake-ups a second after start, for 40 seconds */
 	"BUN_JSC_collectionTimerMaxPercentCPU=0.000000001",  /* a collection half a minute after start */
-	"BUN_JSC_largeHeapSize=524288",          /* 8 MB of garbage before a collection without timers */
-	"BUN_JSC_numberOfGCMarkers=1",           /* a thread that helps, and lives for 10 seconds more */
-	"BUN_JSC_useConcurrentJIT=0",            /* another such thread */
+	"BUN_JSC_largeHeapSize=524288",          /* 8 MB of garbage, as no timer has it collected */
+	"BUN_JSC_numberOfGCMarkers=1",           /* a thread that lives on for 10 seconds after helping */
+	"BUN_JSC_useBaselineJIT=0",              /* two more, 0.8 MB, and svctl would run a third longer */
 	"BUN_JSC_useWarmUpMarkedBlocks=0",       /* another one, and 0.8 MB made ready in advance */
-	"BUN_JSC_useDFGJIT=0",                   /* 3 MB of the compiler's code read into memory */
 	"MIMALLOC_SCAVENGER=0",                  /* a thread that wakes up every 30 seconds for ever */
 };
 
@@ -238,7 +238,7 @@ static void prepare_environment(char **inherited)
 	for (; inherited[count]; count++)
 		if (is_hidden(inherited[count])) text += strlen(inherited[count]) + 2;
 	char **entry = malloc((LENGTH(settings) + count + 1) * sizeof *entry + text);
-	if (!entry) die(1, "sysmgr: cannot allocate memory for the environment\n");
+	if (!entry) die("sysmgr: cannot allocate memory for the environment\n");
 	char *copy = (char *)(entry + LENGTH(settings) + count + 1);
 	environ = entry;
 	for (size_t i = 0; i < LENGTH(settings); i++) *entry++ = (char *)(uintptr_t)settings[i];
@@ -264,15 +264,12 @@ int shim_setrlimit(int resource, const struct rlimit *limit)
 	return result;
 }
 
-/* This runs in a vfork child, too: it changes nothing but its own stack and this process's limits. */
+/*
+ * The program's own settings stay behind, and hidden variables get their names back.  This runs in a
+ * vfork child, too, so it writes to nothing but its stack and this process's limits.
+ */
 int shim_execve(const char *path, char *const argv[], char *const envp[])
 {
-	struct rlimit now;
-	if (files_raised && files.rlim_cur && getrlimit(RLIMIT_NOFILE, &now) == 0 &&
-	    now.rlim_cur == files_raised && files.rlim_cur < now.rlim_cur) {
-		now.rlim_cur = files.rlim_cur;
-		setrlimit(RLIMIT_NOFILE, &now);
-	}
 	size_t count = 0;
 	while (envp && envp[count]) count++;
 	if (count > 32768) {
@@ -283,7 +280,22 @@ int shim_execve(const char *path, char *const argv[], char *const envp[])
 	for (size_t i = 0; i < count; i++)
 		if (!is_setting(envp[i])) *end++ = envp[i] + (envp[i][0] == MARK);
 	*end = NULL;
-	return execve(path, argv, plain);
+
+	struct rlimit limit;
+	int lower = files_raised && files.rlim_cur && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+	            limit.rlim_cur == files_raised && files.rlim_cur < limit.rlim_cur;
+	if (lower) {
+		limit.rlim_cur = files.rlim_cur;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	execve(path, argv, plain);
+	if (lower) {
+		int error = errno;
+		limit.rlim_cur = files_raised;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		errno = error;
+	}
+	return -1;
 }
 
 /* ------------------------------------------------------------ start */
@@ -295,7 +307,7 @@ static void check_processor(void)
 	const unsigned needed = bit_SSE3 | bit_SSSE3 | bit_CMPXCHG16B | bit_SSE4_1 | bit_SSE4_2 | bit_POPCNT;
 	unsigned a, b, c = 0, d;
 	if (!__get_cpuid(1, &a, &b, &c, &d) || (c & needed) != needed)
-		die(1, "sysmgr: this processor is too old: it lacks SSE4.2 or POPCNT (x86-64-v2)\n");
+		die("sysmgr: this processor is too old: it lacks SSE4.2 or POPCNT (x86-64-v2)\n");
 #endif
 }
 

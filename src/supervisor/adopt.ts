@@ -83,9 +83,26 @@ export class Adoption {
     );
     // What the service itself started in a session of its own is younger than the service.
     const [oldest] = leaders.sort((a, b) => a.startTicks - b.startTicks);
-    if (oldest === undefined) return undefined;
+    if (oldest === undefined) return this.#findLeaderless(service);
     const startedAt = Math.min(startTime(oldest), Date.now());
     return { pid: oldest.pid, trusted: true, ended: false, startedAt };
+  }
+
+  /** What is left of a service whose main process has ended: a session of its own without a leader. */
+  #findLeaderless(service: string): Found | undefined {
+    const living = new Set(this.#processes.map(({ pid }) => pid));
+    const left = (this.#marked.get(service) ?? []).filter(
+      ({ pid, group, session }) =>
+        group === session &&
+        !living.has(session) &&
+        processOwner(pid) === process.geteuid?.(),
+    );
+    const [first] = left;
+    // With several, nobody can tell which is the service's own and which a session that it has started.
+    if (first === undefined || left.some(({ group }) => group !== first.group))
+      return undefined;
+    const startedAt = Math.min(startTime(first), Date.now());
+    return { pid: first.group, trusted: true, ended: true, startedAt };
   }
 
   /** Tells the service from what it has started in a session of its own: that came later. */

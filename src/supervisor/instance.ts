@@ -37,7 +37,7 @@ export class Instance {
       if (errorCode(error) === undefined) throw error;
       return undefined;
     }
-    return this.#lock() ? undefined : this.#describeOther();
+    return this.#lock();
   }
 
   /** Claims the directory that has come into the place of the one that was claimed. */
@@ -70,7 +70,23 @@ export class Instance {
     }
   }
 
-  #lock(): boolean {
+  /**
+   * A sysmgr that was killed can hold the lock for a moment longer, by a child that has not come to its
+   * exec yet. So the lock is tried until it is had, or somebody alive is known to have it.
+   */
+  #lock(): string | undefined {
+    const deadline = performance.now() + WINNER_WAIT;
+    while (!this.#tryLock()) {
+      const pid = this.#recordedPid();
+      if (pid !== undefined) return `already running as pid ${pid}`;
+      if (performance.now() > deadline)
+        return `another sysmgr is running on ${this.rundir}`;
+      Bun.sleepSync(WINNER_STEP);
+    }
+    return undefined;
+  }
+
+  #tryLock(): boolean {
     if (this.#descriptor === undefined) return true;
     try {
       return lockFile(this.#descriptor);
@@ -80,17 +96,6 @@ export class Instance {
         `${this.rundir}: cannot be locked (${error.message}); only its pid file keeps a second sysmgr away`,
       );
       return this.#recordedPid() === undefined;
-    }
-  }
-
-  #describeOther(): string {
-    const deadline = performance.now() + WINNER_WAIT;
-    for (;;) {
-      const pid = this.#recordedPid();
-      if (pid !== undefined) return `already running as pid ${pid}`;
-      if (performance.now() > deadline)
-        return `another sysmgr is running on ${this.rundir}`;
-      Bun.sleepSync(WINNER_STEP);
     }
   }
 

@@ -30,7 +30,6 @@ import {
   STATE_FILES,
   stateDirectory,
   statePath,
-  understood,
   UNKNOWN_EXIT,
 } from "../rundir.ts";
 import { signalName } from "../signals.ts";
@@ -38,8 +37,14 @@ import { signalName } from "../signals.ts";
 /** What the run directory is to say of a service; undefined: there is no such file. */
 export interface Record {
   pid: { readonly value: number; readonly startedAt: number } | undefined;
-  exit: Exit | undefined;
-  starts: number | undefined;
+  exit: Dated<Exit> | undefined;
+  starts: Dated<number> | undefined;
+}
+
+/** A value with its file's time of change, in nanoseconds since 1970: kept when the file is written again. */
+interface Dated<T> {
+  readonly value: T;
+  readonly at: bigint;
 }
 
 /** How trouble is told: once when it begins, once when it is over. */
@@ -107,17 +112,18 @@ export class Records {
    */
   countStart(service: string): void {
     const record = this.of(service);
-    record.starts = (record.starts ?? 0) + 1;
-    this.#attempt(service, () => {
-      this.#checkDirectory(service);
-      this.#sync(service, "starts");
-    });
+    record.starts = {
+      value: (record.starts?.value ?? 0) + 1,
+      at: nowAfter(record.exit),
+    };
+    this.#write(service, "starts");
   }
 
   /** Takes a start back that failed. */
   uncountStart(service: string): void {
     const record = this.of(service);
-    record.starts = Math.max(0, (record.starts ?? 0) - 1);
+    const { value = 0, at = nowAfter(undefined) } = record.starts ?? {};
+    record.starts = { value: Math.max(0, value - 1), at };
     this.#write(service, "starts");
   }
 
@@ -128,7 +134,8 @@ export class Records {
   }
 
   recordExit(service: string, exit: Exit): void {
-    this.of(service).exit = exit;
+    const record = this.of(service);
+    record.exit = { value: exit, at: nowAfter(record.starts) };
     this.#write(service, "exit");
   }
 
@@ -225,10 +232,12 @@ export class Records {
     service: string,
     file: StateFile,
     read: (rundir: string, service: string) => State<T>,
-  ): T | undefined {
+  ): Dated<T> | undefined {
     const state = read(this.rundir, service);
     this.#removeGarbage(statePath(this.rundir, service, file), state);
-    return understood(state);
+    return state.is === "present"
+      ? { value: state.value, at: state.modified }
+      : undefined;
   }
 
   #write(service: string, file: "pid" | "exit" | "starts"): void {
@@ -286,19 +295,16 @@ export class Records {
 
   /** Makes one file say what is remembered. */
   #sync(service: string, file: "pid" | "exit" | "starts"): void {
+    this.#checkDirectory(service);
     const path = statePath(this.rundir, service, file);
     const record = this.of(service);
-    const value = file === "pid" ? record.pid?.value : record[file];
+    const value = record[file]?.value;
     if (value === undefined) {
       this.#clear(path);
       removeFile(path);
       return;
     }
-    const { pid } = record;
-    const finish =
-      file === "pid" && pid !== undefined
-        ? (temporary: string) => stampFile(temporary, pid.value, pid.startedAt)
-        : undefined;
+    const finish = (temporary: string) => dateFile(temporary, file, record);
     try {
       replaceFile(path, `${value}\n`, finish);
     } catch (error) {
@@ -357,7 +363,7 @@ export class Records {
     file: "pid" | "exit" | "starts",
   ): string | undefined {
     const record = this.of(service);
-    const expected = file === "pid" ? record.pid?.value : record[file];
+    const expected = record[file]?.value;
     const state = readers[file](this.rundir, service);
     if (state.is === "absent" && expected === undefined) return undefined;
     if (state.is === "present" && state.value === expected) return undefined;
@@ -409,6 +415,26 @@ const readers = { pid: readPid, exit: readExit, starts: readStarts };
 function stampFile(path: string, pid: number, startedAt: number): void {
   const status = readProcess(pid);
   if (status !== undefined) setModified(path, stampedTime(status, startedAt));
+}
+
+/** The order of starts and exits must show in their files, however coarse or wrong the clock is. */
+function nowAfter(other: Dated<unknown> | undefined): bigint {
+  const now = BigInt(Date.now()) * 1_000_000n;
+  const earliest = other === undefined ? now : other.at + 1n;
+  return now > earliest ? now : earliest;
+}
+
+function dateFile(
+  path: string,
+  file: "pid" | "exit" | "starts",
+  record: Record,
+): void {
+  if (file !== "pid") {
+    const at = record[file]?.at;
+    if (at !== undefined) setModified(path, at);
+  } else if (record.pid !== undefined) {
+    stampFile(path, record.pid.value, record.pid.startedAt);
+  }
 }
 
 function lockText(lock: Lock): string {

@@ -6,11 +6,18 @@ import { join } from "node:path";
 import { type Configuration, SETTLE_TIME } from "../config.ts";
 import { reasonOf } from "../errors.ts";
 import { isAbsence, temporaryOwner } from "../files.ts";
-import { type Exit, type Lock, readLock, UNKNOWN_EXIT } from "../rundir.ts";
+import {
+  type Exit,
+  type Lock,
+  readLock,
+  stateDirectory,
+  UNKNOWN_EXIT,
+} from "../rundir.ts";
 import { examine, exists, listNames } from "../sysdir.ts";
 import type { Adoption, Found } from "./adopt.ts";
 import { type Processes, StartError } from "./process.ts";
 import type { Records } from "./records.ts";
+import { SecondLook } from "./second-look.ts";
 import {
   type Action,
   deadlineOf,
@@ -29,8 +36,6 @@ export interface Log {
 
 /** Milliseconds after which a link is looked at again whose target may have become executable. */
 const HIDDEN_CHANGE_INTERVAL = 1500;
-/** Milliseconds to wait for the rest of what happens to state files before they are verified. */
-const VERIFY_DELAY = 50;
 /** The kernel's time stamps lag by up to a tick of 10 ms. */
 const CLOCK_TICK = 10;
 /** setTimeout fires at once for anything longer (2^31 - 1 milliseconds). */
@@ -55,8 +60,14 @@ interface Supervised {
 /** Supervises every service of one SYSDIR. */
 export class Supervisor {
   readonly #services = new Map<string, Supervised>();
-  readonly #toVerify = new Set<string>();
-  #verifyTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #entriesAgain = new SecondLook(
+    () => this.configuration.sysdir,
+    (name) => this.#guard(name, () => this.#lookAtEntry(name)),
+  );
+  readonly #statesAgain = new SecondLook(
+    (name) => stateDirectory(this.configuration.rundir, name),
+    (name) => this.#guard(name, () => this.#lookAtState(name)),
+  );
   #stopping = false;
   #sysdirMissing = false;
 
@@ -82,8 +93,8 @@ export class Supervisor {
     const names = new Set([...this.#listNames(), ...recorded]);
     for (const name of names) this.#adopt(name, recorded, adoption);
     for (const name of names) {
-      this.lockChanged(name);
-      this.entryChanged(name);
+      this.#lookAtLock(name, false);
+      this.#lookAtEntry(name);
     }
   }
 
@@ -96,15 +107,12 @@ export class Supervisor {
   /** Looks at all entries of SYSDIR again. */
   rescanEntries(): void {
     const names = new Set([...this.#listNames(), ...this.#services.keys()]);
-    for (const name of names) this.entryChanged(name);
+    for (const name of names) this.#lookAtEntry(name);
   }
 
   /** Looks at all locks again, and at what the state files say. */
   rescanLocks(): void {
-    for (const name of this.#services.keys()) {
-      this.lockChanged(name);
-      this.stateChanged(name);
-    }
+    for (const name of this.#services.keys()) this.#lookAtState(name);
   }
 
   /** SYSDIR is not there, or there again; while it is missing nothing counts as removed. */
@@ -129,6 +137,23 @@ export class Supervisor {
 
   /** Something happened to a name in SYSDIR. */
   entryChanged(name: string): void {
+    if (name.startsWith(".")) return;
+    this.#lookAtEntry(name);
+    this.#entriesAgain.note(name);
+  }
+
+  /** Something happened to a lock: if it is not there now, it has been removed just now. */
+  lockChanged(name: string): void {
+    this.#lookAtLock(name, true);
+    this.stateChanged(name);
+  }
+
+  /** Something happened to a service's state; its files are verified once things are quiet. */
+  stateChanged(name: string): void {
+    if (this.#services.has(name)) this.#statesAgain.note(name);
+  }
+
+  #lookAtEntry(name: string): void {
     if (this.#sysdirMissing || name.startsWith(".")) return;
     const entry = examine(this.configuration.sysdir, name);
     const known = this.#services.get(name);
@@ -140,7 +165,7 @@ export class Supervisor {
     }
     const supervised = known ?? this.#add(name);
     // A lock may have been waiting for the service to appear.
-    if (known === undefined) this.lockChanged(name);
+    if (known === undefined) this.#lookAtLock(name, false);
     this.#clearLook(supervised);
     if (entry.is === "service") {
       this.#usable(supervised, entry.changed);
@@ -151,11 +176,13 @@ export class Supervisor {
     if (entry.hidden) this.#lookAgain(supervised, HIDDEN_CHANGE_INTERVAL);
   }
 
-  /**
-   * Something happened to a lock.
-   * @param touched an event named it: if it is not there now, it has been removed just now.
-   */
-  lockChanged(name: string, touched = false): void {
+  #lookAtState(name: string): void {
+    this.#lookAtLock(name, false);
+    this.records.verify(name);
+  }
+
+  /** @param touched an event has just named it. */
+  #lookAtLock(name: string, touched: boolean): void {
     const supervised = this.#services.get(name);
     if (supervised === undefined) return;
     clearTimeout(supervised.lockLook);
@@ -166,23 +193,17 @@ export class Supervisor {
     if (!complete) {
       // Half of what it will say may be there: until then it only holds.
       this.#setLock(supervised, { asks: "nothing" }, false);
-      this.#lookAtLockAgain(supervised);
+      supervised.lockLook = setTimeout(
+        () => this.#guard(name, () => this.#lookAtLock(name, false)),
+        SETTLE_TIME + CLOCK_TICK,
+      );
       return;
     }
+    // Who removes it may be about to remove the whole directory, and must not find new files in it: the
+    // second look will do.
+    const held = supervised.service.lock !== undefined;
+    if (touched && held && lock.is === "absent") return;
     this.#lockRead(supervised, lock, touched);
-  }
-
-  /** Something happened to a state file: it is verified once things are quiet. */
-  stateChanged(name: string): void {
-    this.#toVerify.add(name);
-    this.#verifyTimer ??= setTimeout(() => {
-      this.#verifyTimer = undefined;
-      const names = [...this.#toVerify];
-      this.#toVerify.clear();
-      for (const each of names) {
-        this.#guard(each, () => this.records.verify(each));
-      }
-    }, VERIFY_DELAY);
   }
 
   /** The run directory is a new one: locks that were in force are in force, also there. */
@@ -265,13 +286,15 @@ export class Supervisor {
       return;
     }
     supervised.reported = undefined;
+    // A lock may have been put there while the file was settling.
+    this.#lookAtLock(supervised.name, false);
     this.#handle(supervised, { type: "entry", is: "usable" });
   }
 
   #lookAgain(supervised: Supervised, after: number): void {
     const { name } = supervised;
     supervised.look = setTimeout(
-      () => this.#guard(name, () => this.entryChanged(name)),
+      () => this.#guard(name, () => this.#lookAtEntry(name)),
       after,
     );
   }
@@ -299,14 +322,6 @@ export class Supervisor {
     }
   }
 
-  #lookAtLockAgain(supervised: Supervised): void {
-    const { name } = supervised;
-    supervised.lockLook = setTimeout(
-      () => this.#guard(name, () => this.lockChanged(name)),
-      SETTLE_TIME + CLOCK_TICK,
-    );
-  }
-
   #lockRead(
     supervised: Supervised,
     lock: ReturnType<typeof readLock>["lock"],
@@ -324,8 +339,6 @@ export class Supervisor {
     supervised.lockReported = undefined;
     const value = lock.is === "present" ? lock.value : undefined;
     this.#setLock(supervised, value, touched);
-    // In a directory that is new itself, a removal right after may come before the watch is there.
-    if (touched && value !== undefined) this.#lookAtLockAgain(supervised);
   }
 
   #setLock(
@@ -437,6 +450,8 @@ export class Supervisor {
 
   #ended(supervised: Supervised, pid: number, exit: Exit): void {
     this.occasion();
+    // Its event may not have been read yet, and must count before the service is started again.
+    this.#lookAtLock(supervised.name, false);
     const othersLeft = this.processes.groupAlive(pid, supervised.startTicks);
     this.#handle(supervised, { type: "ended", pid, exit, othersLeft });
   }
@@ -463,11 +478,20 @@ export class Supervisor {
     const timer = setTimeout(
       () => {
         supervised.deadline = undefined;
-        this.#handle(supervised, { type: "deadline" });
+        this.#deadline(supervised);
       },
       Math.min(wait, LONGEST_TIMER),
     );
     supervised.deadline = { at, timer };
+  }
+
+  #deadline(supervised: Supervised): void {
+    const { name, service } = supervised;
+    // After a long sleep, events that came before this one may not have been read yet.
+    if (service.entry.is === "missing")
+      this.#guard(name, () => this.#lookAtEntry(name));
+    this.#lookAtLock(name, false);
+    this.#handle(supervised, { type: "deadline" });
   }
 
   #checkAllDown(): void {

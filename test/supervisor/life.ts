@@ -39,7 +39,7 @@ export class Life {
   #lines: string[] = [];
 
   constructor(
-    onAction: (action: Action) => void = () => {},
+    onAction: (action: Action) => void = () => undefined,
     stopTimeout = STOP_TIMEOUT,
   ) {
     this.#onAction = onAction;

@@ -637,7 +637,7 @@ describe("what its end leaves behind", () => {
   });
 
   const CAUSES: Record<string, (life: Life) => void> = {
-    "ended by itself": () => {},
+    "ended by itself": () => undefined,
     "was told to stop": (life) => life.lock("TERM"),
     "was killed": (life) => life.lock("KILL"),
   };

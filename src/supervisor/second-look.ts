@@ -1,0 +1,55 @@
+/**
+ * Looks again at what an event was about, once things are quiet. fs.watch drops an event that repeats the
+ * one before it (same kind, same name) within a moment, so of a file that was removed and made again at
+ * once only the removal may be told. Its directory's time of change tells whether there was more.
+ */
+import { statSync } from "node:fs";
+import { errorCode } from "../errors.ts";
+
+/** Milliseconds without a change after which nothing can have been dropped. */
+const QUIET = 10;
+
+/** Names that are to be looked at a second time. */
+export class SecondLook {
+  readonly #names = new Set<string>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /**
+   * @param directoryOf the directory whose changes concern a name.
+   * @param look is called once for each name, when that directory has been quiet.
+   */
+  constructor(
+    readonly directoryOf: (name: string) => string,
+    readonly look: (name: string) => void,
+  ) {}
+
+  /** Something happened to a name. */
+  note(name: string): void {
+    this.#names.add(name);
+    this.#timer ??= setTimeout(() => this.#pass(), QUIET);
+  }
+
+  #pass(): void {
+    this.#timer = undefined;
+    for (const name of [...this.#names]) {
+      if (changedJustNow(this.directoryOf(name))) continue;
+      this.#names.delete(name);
+      this.look(name);
+    }
+    if (this.#names.size > 0)
+      this.#timer ??= setTimeout(() => this.#pass(), QUIET);
+  }
+}
+
+function changedJustNow(directory: string): boolean {
+  try {
+    const status = statSync(directory, { throwIfNoEntry: false });
+    // A time in the future is one of before the clock was set back: it says nothing.
+    return (
+      status !== undefined && Math.abs(Date.now() - status.mtimeMs) < QUIET
+    );
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return false;
+  }
+}
