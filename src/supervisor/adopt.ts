@@ -47,7 +47,14 @@ export class Adoption {
   /** The process of a service that is to be taken over; undefined when there is none. */
   find(rundir: string, service: string): Found | undefined {
     const state = readPid(rundir, service);
-    if (state.is !== "present") return this.#findUnrecorded(rundir, service);
+    if (state.is !== "present") {
+      const found = this.#findUnrecorded(rundir, service);
+      // Garbage still says that something ran; a service that is down has no pid file.
+      return (
+        found ??
+        (state.is === "garbage" ? this.#findLeaderless(service) : found)
+      );
+    }
     const { value: pid, modified } = state;
     const startedAt = Number(modified / 1_000_000n);
     if (!procMounted()) return cautious(pid, startedAt);

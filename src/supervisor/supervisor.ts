@@ -238,10 +238,10 @@ export class Supervisor {
 
   #adopt(name: string, recorded: readonly string[], adoption: Adoption): void {
     const supervised = this.#add(name);
-    if (recorded.includes(name))
-      this.#guard(name, () => this.records.load(name));
     const { rundir } = this.configuration;
     const found = this.#guard(name, () => adoption.find(rundir, name));
+    if (recorded.includes(name))
+      this.#guard(name, () => this.records.load(name));
     if (found === undefined) this.records.noteUnseenEnd(name);
     else this.#takeOver(supervised, found);
   }

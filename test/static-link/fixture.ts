@@ -1,0 +1,85 @@
+/** The program that is linked in the tests. Its first argument says what it does. */
+import { dlopen } from "bun:ffi";
+import { readFileSync, watch } from "node:fs";
+
+const GETPID = process.arch === "arm64" ? 172 : 39;
+const [what = "", ...rest] = process.argv.slice(2);
+
+const ACTIONS: Record<string, () => void> = {
+  "--version": () => console.log("fixture 1"),
+  exit: () => process.exit(Number(rest[0])),
+  environment: () => console.log(JSON.stringify(process.env)),
+  children,
+  call,
+  load: () => tryLibrary(rest[0] ?? ""),
+  signals,
+  become,
+  idle,
+};
+ACTIONS[what]?.();
+
+/** What a child gets that inherits everything, and one whose environment was put together. */
+function children(): void {
+  for (const env of [undefined, { ...process.env, ADDED: "1" }]) {
+    const child = Bun.spawnSync(rest, env === undefined ? {} : { env });
+    console.log(JSON.stringify(child.stdout.toString()));
+  }
+}
+
+/** Calls of libc, and a child whose descriptors are the null device. */
+function call(): void {
+  const { symbols } = dlopen("libc.so.6", {
+    getsid: { args: ["int"], returns: "int" },
+    isatty: { args: ["int"], returns: "int" },
+    syscall: { args: ["i64"], returns: "i64" },
+    waitpid: { args: ["int", "ptr", "int"], returns: "int" },
+  });
+  const child = Bun.spawnSync([process.argv0, "exit", "4"], {
+    stdio: ["ignore", "ignore", "ignore"],
+  });
+  console.log(
+    symbols.getsid(0) >= 0,
+    symbols.isatty(0),
+    Number(symbols.syscall(GETPID)) === process.pid,
+    symbols.waitpid(process.pid, null, 1),
+    child.exitCode,
+  );
+}
+
+function tryLibrary(name: string): void {
+  try {
+    dlopen(name, { absent_function: { args: [], returns: "int" } });
+  } catch (error) {
+    console.log(String(error));
+  }
+}
+
+/** What this process has blocked and ignored, and whether it is told how a child ended. */
+function signals(): void {
+  const status = readFileSync("/proc/self/status", "utf8");
+  const child = Bun.spawnSync(["/bin/sh", "-c", "exit 3"]);
+  console.log(/SigBlk:\s*(\w+)/.exec(status)?.[1], child.exitCode);
+}
+
+/** Fails to become another program, and says its limit of open files afterwards. */
+function become(): void {
+  const limit = () =>
+    /Max open files\s+(\d+)/.exec(
+      readFileSync("/proc/self/limits", "utf8"),
+    )?.[1];
+  const before = limit();
+  try {
+    process.execve?.("/dev/null", ["null"], {});
+  } catch (error) {
+    console.log(error instanceof Error, limit() === before);
+  }
+}
+
+/** Waits as a daemon does, after having done some work. */
+function idle(): void {
+  const nothing = () => undefined;
+  watch(rest[0] ?? ".", nothing);
+  for (let count = 0; count < 20; count++) Bun.spawnSync(["/bin/true"]);
+  setTimeout(nothing, 2 ** 31 - 1);
+  console.log("ready");
+}
