@@ -115,7 +115,12 @@ function readWait(parsed: Parsed): Wait {
 }
 
 function isService(sysdir: string, name: string): boolean {
-  return !name.includes("/") && !name.startsWith(".") && exists(sysdir, name);
+  return (
+    name !== "" &&
+    !/[/\n]/.test(name) &&
+    !name.startsWith(".") &&
+    exists(sysdir, name)
+  );
 }
 
 async function waitFor(wait: Wait): Promise<number> {

@@ -8,6 +8,7 @@ import {
 } from "../command-line.ts";
 import { type Configuration, configure } from "../config.ts";
 import { reasonOf } from "../errors.ts";
+import { isAbsence } from "../files.ts";
 import { isTerminal, unblockSignals } from "../libc.ts";
 import { createMessages } from "../messages.ts";
 import { statePath, STATE_FILES, type StateFile } from "../rundir.ts";
@@ -224,9 +225,13 @@ function watchRundir(
 ): DirectoryWatch {
   const ownPidAgain = new SecondLook(
     () => rundir,
-    () => records.verifyOwnPid(),
+    () => {
+      // The lock keeps RUNDIR's inode alive, so that its removal gives no event; that of its pid file does.
+      watch.check();
+      records.verifyOwnPid();
+    },
   );
-  const watch = new DirectoryWatch(rundir, true, {
+  const watch: DirectoryWatch = new DirectoryWatch(rundir, true, {
     changed: (name) => {
       if (name === undefined) return supervisor.rescanLocks();
       const [service = "", file] = name.split("/", 2);
@@ -268,7 +273,9 @@ function recordedServices(rundir: string, log: Log): string[] {
       );
     });
   } catch (error) {
-    log.warn(`${rundir}: cannot be read: ${reasonOf(error)}`);
+    // That there is no such directory shows, and is told, when it is written to.
+    if (!isAbsence(error))
+      log.warn(`${rundir}: cannot be read: ${reasonOf(error)}`);
     return [];
   }
 }

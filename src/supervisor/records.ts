@@ -60,6 +60,7 @@ const RETRY_INTERVAL = 1000;
 export class Records {
   readonly #services = new Map<string, Record>();
   readonly #dirty = new Set<string>();
+  readonly #owedLocks = new Map<string, Lock>();
   #ownPid: number | undefined;
   #ownPidDirty = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -165,6 +166,7 @@ export class Records {
   /** Removes a service's state from memory and from the run directory. */
   forget(service: string): void {
     this.#services.delete(service);
+    this.#owedLocks.delete(service);
     this.#dirty.delete(service);
     this.#attempt(undefined, () => {
       const left = removeState(this.rundir, service);
@@ -177,12 +179,18 @@ export class Records {
     return this.writeLock(service, { asks: "nothing" });
   }
 
-  /** @returns whether it could be written. */
+  /**
+   * Writes a lock; when that fails it is tried again later.
+   * @returns whether it could be written.
+   */
   writeLock(service: string, lock: Lock): boolean {
-    return this.#attempt(undefined, () => {
-      this.#makeDirectory(service);
-      this.#put(statePath(this.rundir, service, "lock"), lockText(lock));
-    });
+    this.#owedLocks.set(service, lock);
+    return this.#attempt(undefined, () => this.#writeOwedLock(service));
+  }
+
+  /** Whether a lock that is in force could not be written yet. */
+  owesLock(service: string): boolean {
+    return this.#owedLocks.has(service);
   }
 
   /** Compares a service's files with what they should say, and sets them right. */
@@ -276,6 +284,8 @@ export class Records {
       this.#ownPidDirty = false;
       if (!this.#attempt(undefined, () => this.#writeOwnPid())) return;
     }
+    for (const service of [...this.#owedLocks.keys()])
+      if (!this.#attempt(undefined, () => this.#writeOwedLock(service))) return;
     for (const service of [...this.#dirty]) {
       this.#dirty.delete(service);
       // One failure is enough to know that the rest would fail, too.
@@ -284,6 +294,14 @@ export class Records {
     if (!this.#trouble) return;
     this.#trouble = false;
     this.listener.info(`${this.rundir}: written again`);
+  }
+
+  #writeOwedLock(service: string): void {
+    const lock = this.#owedLocks.get(service);
+    if (lock === undefined) return;
+    this.#makeDirectory(service);
+    this.#put(statePath(this.rundir, service, "lock"), lockText(lock));
+    this.#owedLocks.delete(service);
   }
 
   #syncAll(service: string): void {

@@ -177,6 +177,8 @@ export class Supervisor {
   }
 
   #lookAtState(name: string): void {
+    // Files that are gone because their run directory is gone have not been removed by anybody.
+    this.occasion();
     this.#lookAtLock(name, false);
     this.records.verify(name);
   }
@@ -203,21 +205,23 @@ export class Supervisor {
     // second look will do.
     const held = supervised.service.lock !== undefined;
     if (touched && held && lock.is === "absent") return;
+    if (lock.is === "absent" && this.records.owesLock(name)) return;
     this.#lockRead(supervised, lock, touched);
   }
 
-  /** The run directory is a new one: locks that were in force are in force, also there. */
+  /** The run directory is a new one: locks that were in force are in force there, too. */
   rundirReplaced(): void {
-    for (const { name, service } of this.#services.values()) {
-      const { lock } = service;
-      const there = this.#guard(name, () =>
+    this.records.rewrite();
+    for (const { name, service } of [...this.#services.values()]) {
+      const reading = this.#guard(name, () =>
         readLock(this.configuration.rundir, name),
       );
-      if (lock !== undefined && there?.lock.is === "absent")
+      const { lock } = service;
+      if (lock !== undefined && reading?.lock.is === "absent")
         this.records.writeLock(name, lock);
+      else this.#lookAtLock(name, false);
+      this.#statesAgain.note(name);
     }
-    this.records.rewrite();
-    this.rescanLocks();
   }
 
   /** Brings everything down. Called again: kills what is left. */

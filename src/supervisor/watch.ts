@@ -89,8 +89,13 @@ export class DirectoryWatch {
     const lost = name === null || name === undefined;
     // Events were lost, or the directory itself was moved or removed.
     if (lost || (type === "rename" && name === ownName(this.path))) {
-      this.check(true);
-      this.listener.changed(undefined);
+      this.#stop();
+      // Bun shares watches by name, and one that is opened in the callback of another on the same name
+      // gets that one's dead inode.
+      setImmediate(() => {
+        this.check(true);
+        this.listener.changed(undefined);
+      });
     } else {
       this.listener.changed(name);
     }

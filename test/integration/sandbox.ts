@@ -20,7 +20,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { errorCode } from "../../src/errors.ts";
-import { readProcesses, readServiceMark } from "../../src/proc.ts";
+import { readProcess, readProcesses, readServiceMark } from "../../src/proc.ts";
 
 export const DIST = join(import.meta.dir, "../../dist");
 
@@ -39,13 +39,16 @@ export interface Launch {
   readonly output?: number;
 }
 
+/** A character that a terminal would obey, other than the end of a line. */
+export const CONTROL = /(?!\n)\p{Cc}/u;
+
 /** A command that has done what it should and has nothing to say. */
 export const DONE: Outcome = { code: 0, out: "", err: "" };
 
-/** A failure: exactly one line on stderr, of the applet's form, which names what is at fault. */
+/** A failure: exactly one line on stderr, of the applet's form and fit for a terminal, which names what is at fault. */
 export function failure(applet: string, ...facts: readonly string[]): Outcome {
-  const named = facts.map((fact) => `(?=[^\\n]*${RegExp.escape(fact)})`);
-  const line = new RegExp(`^${named.join("")}${applet}: [^\\n]+\\n$`);
+  const named = facts.map((fact) => `(?=\\P{Cc}*${RegExp.escape(fact)})`);
+  const line = new RegExp(`^${named.join("")}${applet}: \\P{Cc}+\\n$`, "u");
   return { code: 1, out: "", err: expect.stringMatching(line) };
 }
 
@@ -308,7 +311,7 @@ export class Sandbox implements AsyncDisposable {
 
 /** Whether a process runs; a zombie does not. */
 export function isRunning(pid: number): boolean {
-  return readProcesses().some((status) => status.pid === pid && !status.ended);
+  return readProcess(pid)?.ended === false;
 }
 
 /** Reads a plain file. What is not one, or is huge, is garbage that a test has put there. */

@@ -252,7 +252,10 @@ test.concurrent(
     await box.start();
     for (const name of names) {
       const pid = await box.up(name);
-      expect(variables(pid)).toContain(`SYSMGR_SERVICE=${name}`);
+      await until(
+        () => variables(pid).includes(`SYSMGR_SERVICE=${name}`),
+        `${name} is told its name`,
+      );
     }
     await box.logged(/^sysmgr: with space: started/);
     expect(box.log()).not.toContain("\nline");
@@ -676,29 +679,33 @@ test.concurrent.if(AS_ROOT)(
   },
 );
 
-/** Appends one piece at a time, for about `duration` milliseconds; gives the longest pause it made. */
+/**
+ * Writes a script one piece at a time, for about `duration` milliseconds.
+ * @returns the longest time that it may have been left alone.
+ */
 async function writeSlowly(
   box: Sandbox,
   name: string,
   duration = 400,
 ): Promise<number> {
   const path = join(box.sysdir, name);
-  const end = performance.now() + duration;
-  writeFileSync(path, "#!/bin/sh\n", { mode: 0o755 });
-  let last = performance.now();
+  let before = performance.now();
   let longestPause = 0;
-  const append = (text: string) => {
+  const end = before + duration;
+  const measured = (write: () => void) => {
     const now = performance.now();
-    longestPause = Math.max(longestPause, now - last);
-    appendFileSync(path, text);
-    last = now;
+    write();
+    longestPause = Math.max(longestPause, performance.now() - before);
+    before = now;
   };
-  append('echo begun >> "$DIR/trace"\n');
+  measured(() => writeFileSync(path, "#!/bin/sh\n", { mode: 0o755 }));
+  measured(() => appendFileSync(path, 'echo begun >> "$DIR/trace"\n'));
   while (performance.now() < end) {
     await Bun.sleep(5);
-    append(": more\n");
+    measured(() => appendFileSync(path, ": more\n"));
   }
-  append('echo complete >> "$DIR/trace"\nexec sleep 1000\n');
+  measured(() => appendFileSync(path, 'echo complete >> "$DIR/trace"\n'));
+  measured(() => appendFileSync(path, `${FOREVER}\n`));
   return longestPause;
 }
 
