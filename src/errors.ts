@@ -50,5 +50,5 @@ export function reasonOf(error: unknown): string {
   const words = code === undefined ? undefined : WORDS[code];
   if (words !== undefined) return `${words} (${code})`;
   const message = error instanceof Error ? error.message : String(error);
-  return message.split("\n", 1)[0] ?? message;
+  return message;
 }

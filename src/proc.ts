@@ -38,9 +38,9 @@ export function readProcess(pid: number): ProcessStatus | undefined {
   try {
     return parseStatus(readFileSync(`/proc/${pid}/stat`, "latin1"));
   } catch (error) {
-    // ESRCH: it ended between open and read.
-    if (["ENOENT", "ESRCH", "ENOTDIR"].includes(errorCode(error) ?? ""))
-      return undefined;
+    // ESRCH: it ended between open and read; EACCES, EPERM: /proc is mounted with hidepid (proc(5)).
+    const expected = ["ENOENT", "ESRCH", "ENOTDIR", "EACCES", "EPERM"];
+    if (expected.includes(errorCode(error) ?? "")) return undefined;
     throw error;
   }
 }

@@ -247,9 +247,18 @@ function render(
   sysmgrRuns: boolean,
   json: boolean,
 ): string {
-  if (json) return `${JSON.stringify(views.map(statusObject), null, 2)}\n`;
+  if (json) return `${toJson(views.map(statusObject))}\n`;
   const now = Date.now();
   return views.map((view) => `${statusLine(view, sysmgrRuns, now)}\n`).join("");
+}
+
+/** JSON leaves some characters alone that a terminal obeys. */
+function toJson(value: unknown): string {
+  return JSON.stringify(value, null, 2).replace(
+    /[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
+    (character) =>
+      `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 function allNames({ sysdir }: Places): string[] {

@@ -11,7 +11,7 @@ import { reasonOf } from "../errors.ts";
 import { isAbsence } from "../files.ts";
 import { isTerminal, unblockSignals } from "../libc.ts";
 import { createMessages } from "../messages.ts";
-import { statePath, STATE_FILES, type StateFile } from "../rundir.ts";
+import { stateDirectory, STATE_FILES, type StateFile } from "../rundir.ts";
 import { Adoption } from "../supervisor/adopt.ts";
 import { Instance } from "../supervisor/instance.ts";
 import { systemProcesses } from "../supervisor/process.ts";
@@ -24,6 +24,7 @@ import { DirectoryWatch } from "../supervisor/watch.ts";
 import { exists } from "../sysdir.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
 
+const OK = 0;
 const FAILED = 1;
 const STDERR = 2;
 /** Milliseconds after which a shutdown names what it still waits for. */
@@ -86,9 +87,9 @@ function supervise(parsed: Parsed): number | Promise<number> {
     return FAILED;
   }
   const instance = new Instance(configuration.rundir, log);
-  const other = instance.claim();
-  if (other !== undefined) {
-    log.warn(other);
+  const obstacle = instance.claim();
+  if (obstacle !== undefined) {
+    log.warn(obstacle);
     return FAILED;
   }
   return new Promise((resolve) => run(configuration, instance, log, resolve));
@@ -104,10 +105,10 @@ function run(
   const { sysdir, rundir } = configuration;
   const records = new Records(rundir, log);
   const directories: DirectoryWatch[] = [];
-  const leave = () => {
+  const leave = (code: number) => {
     for (const directory of directories) directory.close();
     records.close();
-    exit(0);
+    exit(code);
   };
   const supervisor = new Supervisor(
     configuration,
@@ -117,20 +118,28 @@ function run(
     process.env,
     () => {
       instance.clear();
-      leave();
+      leave(OK);
     },
     () => {
       for (const directory of directories) directory.check();
+      // An ended service may have hidden others that have ended.
+      reapOrphans();
     },
   );
   obeySignals(supervisor, log, directories, () => {
     records.withdraw();
-    leave();
+    leave(OK);
   });
   records.announce(process.pid);
   directories.push(
     watchSysdir(sysdir, supervisor, log),
-    watchRundir(rundir, supervisor, records, instance, log),
+    watchRundir(rundir, supervisor, records, log, () => {
+      const other = instance.reclaim();
+      if (other === undefined) return;
+      // Whoever has the run directory now has taken over the services, too.
+      log.warn(`${rundir}: ${other}; leaving it to that one`);
+      leave(FAILED);
+    }),
   );
   for (const directory of directories) directory.open();
   supervisor.begin(recordedServices(rundir, log), new Adoption(rundir));
@@ -220,8 +229,8 @@ function watchRundir(
   rundir: string,
   supervisor: Supervisor,
   records: Records,
-  instance: Instance,
   log: Log,
+  reclaim: () => void,
 ): DirectoryWatch {
   const ownPidAgain = new SecondLook(
     () => rundir,
@@ -236,12 +245,12 @@ function watchRundir(
       if (name === undefined) return supervisor.rescanLocks();
       const [service = "", file] = name.split("/", 2);
       if (service === "pid" && file === undefined) ownPidAgain.note(service);
-      else if (file === undefined || file === "lock") {
-        supervisor.lockChanged(service);
-      } else if (isStateFile(file)) supervisor.stateChanged(service);
+      else if (file === "lock") supervisor.lockChanged(service);
+      else if (file === undefined || isStateFile(file))
+        supervisor.stateChanged(service);
     },
     replaced: (present) => {
-      if (present) instance.reclaim();
+      if (present) reclaim();
       else log.warn(`${rundir}: not there any more, making it again`);
       supervisor.rundirReplaced();
       if (!present) watch.check();
@@ -259,6 +268,18 @@ function isStateFile(name: string): name is StateFile {
   return STATE_FILES.some((file) => file === name);
 }
 
+function isRecorded(rundir: string, name: string, log: Log): boolean {
+  try {
+    removeLeftovers(stateDirectory(rundir, name));
+    return STATE_FILES.some((file) =>
+      exists(stateDirectory(rundir, name), file),
+    );
+  } catch (error) {
+    log.warn(`${stateDirectory(rundir, name)}: ${reasonOf(error)}`);
+    return false;
+  }
+}
+
 /** The services that an earlier sysmgr left state of; what it left half-written is removed. */
 function recordedServices(rundir: string, log: Log): string[] {
   try {
@@ -266,12 +287,7 @@ function recordedServices(rundir: string, log: Log): string[] {
     const names = readdirSync(rundir, { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
       .map((entry) => entry.name);
-    return names.filter((name) => {
-      removeLeftovers(`${rundir}/${name}`);
-      return STATE_FILES.some((file) =>
-        exists(statePath(rundir, name, file), ""),
-      );
-    });
+    return names.filter((name) => isRecorded(rundir, name, log));
   } catch (error) {
     // That there is no such directory shows, and is told, when it is written to.
     if (!isAbsence(error))

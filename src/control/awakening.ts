@@ -7,12 +7,15 @@ import { stateDirectory } from "../rundir.ts";
 const POLL_INTERVAL = 90;
 /** A directory that was replaced in the same moment gives no event: look once in a while anyway. */
 const SAFETY_INTERVAL = 2000;
+/** Milliseconds after an event in which others may have been dropped. */
+const UNREST = 200;
 
 /** Watches the directories of some services. */
 export class Awakening {
   readonly #watchers = new Map<string, FSWatcher>();
   #wake: () => void = () => undefined;
   #pending = false;
+  #lastEvent = Number.NEGATIVE_INFINITY;
 
   constructor(readonly rundir: string) {}
 
@@ -27,7 +30,9 @@ export class Awakening {
     quiet: boolean,
   ): Promise<void> {
     const complete = this.#watchAll(services) && !quiet;
-    const wait = Math.min(longest, complete ? SAFETY_INTERVAL : POLL_INTERVAL);
+    // Of events that come close together some are dropped, so for a while it is looked often.
+    const calm = complete && performance.now() - this.#lastEvent > UNREST;
+    const wait = Math.min(longest, calm ? SAFETY_INTERVAL : POLL_INTERVAL);
     if (!this.#pending) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, wait);
@@ -78,6 +83,7 @@ export class Awakening {
     // The directory itself has gone, or another may have come in its place: the watch is worth nothing.
     if (!name || path.endsWith(`/${name}`)) this.#forget(path);
     this.#pending = true;
+    this.#lastEvent = performance.now();
     this.#wake();
   }
 

@@ -30,6 +30,8 @@ export type Operation = (control: Control, name: string) => Promise<void>;
 
 const SIGTERM = 15;
 const SIGCONT = 18;
+/** Milliseconds in which sysmgr acts on a lock that stays. */
+const TAKES_EFFECT = 100;
 
 /** Removes the lock; returns when it runs. */
 export const start: Operation = async (control, name) => {
@@ -58,7 +60,7 @@ export const restart: Operation = async (control, name) => {
   const restoreOnSignal = releaseOnSignal(control, name);
   try {
     writeLock(control, name, "TERM");
-    await down(control, before, deadline);
+    await gone(control, before, deadline);
   } finally {
     // Whatever came of it, the service is meant to run.
     removeLock(control, name);
@@ -103,20 +105,50 @@ async function bringDown(
   if (!control.returnsAtOnce) await down(control, before, deadlineOf(control));
 }
 
-/** Waits until what ran before is gone; somebody else may have started another one since. */
+/** Waits until it is down. What was started while the lock was being written counts as running. */
 async function down(
   control: Control,
   before: View,
   deadline: number,
 ): Promise<void> {
-  const isDown = () => {
+  await ended(control, deadline, () => isDown(look(control, before.name)));
+}
+
+/**
+ * Waits until what ran before is gone; somebody else may have started another one since. Somebody may
+ * also have removed the lock before sysmgr saw it: then it is written again.
+ */
+async function gone(
+  control: Control,
+  before: View,
+  deadline: number,
+): Promise<void> {
+  let lockedAt = performance.now();
+  await ended(control, deadline, () => {
     const now = look(control, before.name);
-    if (!now.recorded) return true;
+    if (isDown(now)) return true;
     const another = now.pid !== before.pid || now.since !== before.since;
-    return now.pid !== undefined && another;
-  };
-  if (await until(isDown, deadline)) return;
+    if (now.pid !== undefined && another) return true;
+    if (now.lock?.asks === "stop") return false;
+    if (performance.now() - lockedAt < TAKES_EFFECT) return false;
+    writeLock(control, before.name, "TERM");
+    lockedAt = performance.now();
+    return false;
+  });
+}
+
+async function ended(
+  control: Control,
+  deadline: number,
+  condition: () => boolean,
+): Promise<void> {
+  if (await until(condition, deadline)) return;
   throw new ControlError(`still running after ${waited(control)}`);
+}
+
+/** A start is counted before the process has a pid file. */
+function isDown(view: View): boolean {
+  return !view.recorded && !view.starting;
 }
 
 /**

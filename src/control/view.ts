@@ -1,6 +1,6 @@
 /** What can be seen of one service from outside: its file in SYSDIR and its files in RUNDIR. */
 import { verify } from "../identity.ts";
-import { readProcess, readServiceMark } from "../proc.ts";
+import { processOwner, readProcess, readServiceMark } from "../proc.ts";
 import {
   type Exit,
   type Lock,
@@ -14,6 +14,9 @@ import {
   understood,
 } from "../rundir.ts";
 import { type Entry, examine } from "../sysdir.ts";
+
+/** Milliseconds that a start may take, on a slow machine, from being counted to the pid file. */
+const START_TAKES = 1000;
 
 /** A service as svctl sees it at one moment. */
 export interface View {
@@ -30,6 +33,8 @@ export interface View {
   readonly starts: number;
   /** The process of the last start has ended already. */
   readonly lastStartEnded: boolean;
+  /** A start was counted just now, and has not ended. */
+  readonly starting: boolean;
   readonly waitingFor: readonly string[];
 }
 
@@ -46,6 +51,10 @@ export function look(places: Places, name: string): View {
   const pid = runningPid(rundir, name, recorded);
   const starts = readStarts(rundir, name);
   const exit = readExit(rundir, name);
+  const lastStartEnded =
+    starts.is === "present" &&
+    exit.is === "present" &&
+    exit.modified > starts.modified;
   return {
     name,
     entry: examine(sysdir, name),
@@ -53,15 +62,16 @@ export function look(places: Places, name: string): View {
     pid,
     since:
       recorded.is === "present" && pid !== undefined
-        ? Number(recorded.modified / 1_000_000n)
+        ? milliseconds(recorded.modified)
         : undefined,
     lock: lockOf(readLock(rundir, name).lock),
     exit: understood(exit),
     starts: understood(starts) ?? 0,
-    lastStartEnded:
+    lastStartEnded,
+    starting:
+      !lastStartEnded &&
       starts.is === "present" &&
-      exit.is === "present" &&
-      exit.modified > starts.modified,
+      Math.abs(Date.now() - milliseconds(starts.modified)) < START_TAKES,
     waitingFor:
       pid === undefined ? [] : (understood(readWaiting(rundir, name)) ?? []),
   };
@@ -93,7 +103,14 @@ function runningPid(
   if (status === undefined || status.ended || status.session !== pid)
     return undefined;
   const mark = readServiceMark(pid);
+  // Anybody can put a mark into an environment, so it counts only where sysmgr may have done it.
+  if (processOwner(pid) !== processOwner(runningSysmgr(rundir) ?? pid))
+    return undefined;
   return mark?.service === name && mark.rundir === rundir ? pid : undefined;
+}
+
+function milliseconds(nanoseconds: bigint): number {
+  return Number(nanoseconds / 1_000_000n);
 }
 
 /** A lock that makes no sense still holds. */

@@ -40,7 +40,7 @@ export function layOut(
   machine: MachineName,
   directory: string,
 ): string[] {
-  mkdirSync(directory, { mode: EXECUTABLE });
+  makeDirectory(directory);
   const items: Item[] = [
     { name: "sysmgr", source: binary },
     { name: "install.sh", source: join(root, "install.sh") },

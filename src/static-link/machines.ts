@@ -8,6 +8,8 @@ export interface Machine {
   readonly name: MachineName;
   /** `process.arch` of a host that can run the result. */
   readonly hostArch: string;
+  /** The npm package with Bun's own executable, which a compiled program is made of. */
+  readonly bunPackage: string;
   /** e_machine of the ELF header. */
   readonly number: number;
   /** Bytes; the largest page size that a kernel for this machine uses. */
@@ -47,6 +49,7 @@ export const MACHINES: Readonly<Record<MachineName, Machine>> = {
   "x86-64": {
     name: "x86-64",
     hostArch: "x64",
+    bunPackage: "@oven/bun-linux-x64",
     number: 62,
     pageSize: 0x1000,
     relocation: {
@@ -69,6 +72,7 @@ export const MACHINES: Readonly<Record<MachineName, Machine>> = {
   aarch64: {
     name: "aarch64",
     hostArch: "arm64",
+    bunPackage: "@oven/bun-linux-aarch64",
     number: 183,
     pageSize: 0x10000,
     relocation: {

@@ -84,9 +84,7 @@ export class Adoption {
     )
       return undefined;
     const leaders = (this.#marked.get(service) ?? []).filter(
-      (status) =>
-        status.pid === status.session &&
-        processOwner(status.pid) === process.geteuid?.(),
+      (status) => status.pid === status.session,
     );
     // What the service itself started in a session of its own is younger than the service.
     const [oldest] = leaders.sort((a, b) => a.startTicks - b.startTicks);
@@ -99,10 +97,7 @@ export class Adoption {
   #findLeaderless(service: string): Found | undefined {
     const living = new Set(this.#processes.map(({ pid }) => pid));
     const left = (this.#marked.get(service) ?? []).filter(
-      ({ pid, group, session }) =>
-        group === session &&
-        !living.has(session) &&
-        processOwner(pid) === process.geteuid?.(),
+      ({ group, session }) => group === session && !living.has(session),
     );
     const [first] = left;
     // With several, nobody can tell which is the service's own and which a session that it has started.
@@ -121,6 +116,8 @@ export class Adoption {
   }
 
   #note(status: ProcessStatus): void {
+    // Anybody can put a mark into an environment: only our own processes are believed.
+    if (processOwner(status.pid) !== process.geteuid?.()) return;
     const mark = readServiceMark(status.pid);
     if (mark === undefined || realPath(mark.rundir) !== this.#rundir) return;
     const others = this.#marked.get(mark.service) ?? [];

@@ -2,11 +2,18 @@
  * One sysmgr per run directory. The directory itself is locked with flock(2) for as long as sysmgr
  * lives: the kernel decides who is first, and lets go when it dies, however it dies.
  */
-import { closeSync, openSync, readdirSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+} from "node:fs";
 import { errorCode, reasonOf } from "../errors.ts";
 import { ensureDirectory, removeFile } from "../files.ts";
 import { verify } from "../identity.ts";
 import { LibcError, lockFile } from "../libc.ts";
+import { processOwner } from "../proc.ts";
 import { ownPidPath, readOwnPid } from "../rundir.ts";
 import { removeState } from "./records.ts";
 import type { Log } from "./supervisor.ts";
@@ -14,6 +21,8 @@ import type { Log } from "./supervisor.ts";
 /** Milliseconds to wait for the winner of two sysmgr that began at once to write its pid. */
 const WINNER_WAIT = 1000;
 const WINNER_STEP = 10;
+const WRITABLE_BY_OTHERS = 0o002;
+const STICKY = 0o1000;
 
 /** The claim of this process on the run directory. */
 export class Instance {
@@ -37,15 +46,20 @@ export class Instance {
       if (errorCode(error) === undefined) throw error;
       return undefined;
     }
-    return this.#lock();
+    const danger = dangerAsRoot(this.#descriptor);
+    return danger === undefined
+      ? this.#lock(this.#descriptor)
+      : `${this.rundir}: ${danger}`;
   }
 
-  /** Claims the directory that has come into the place of the one that was claimed. */
-  reclaim(): void {
+  /**
+   * Claims the directory that has come into the place of the one that was claimed.
+   * @returns why not, as claim does.
+   */
+  reclaim(): string | undefined {
     if (this.#descriptor !== undefined) closeSync(this.#descriptor);
     this.#descriptor = undefined;
-    const other = this.claim();
-    if (other !== undefined) this.log.warn(`${this.rundir}: ${other}`);
+    return this.claim();
   }
 
   /** Removes what sysmgr has put into the run directory. */
@@ -74,22 +88,36 @@ export class Instance {
    * A sysmgr that was killed can hold the lock for a moment longer, by a child that has not come to its
    * exec yet. So the lock is tried until it is had, or somebody alive is known to have it.
    */
-  #lock(): string | undefined {
+  #lock(descriptor: number): string | undefined {
     const deadline = performance.now() + WINNER_WAIT;
-    while (!this.#tryLock()) {
+    while (!this.#tryLock(descriptor)) {
+      const holder = lockHolder(descriptor);
+      if (holder !== undefined && this.#isStranger(holder)) return undefined;
       const pid = this.#recordedPid();
       if (pid !== undefined) return `already running as pid ${pid}`;
       if (performance.now() > deadline)
-        return `another sysmgr is running on ${this.rundir}`;
+        return holder === undefined
+          ? `another sysmgr is running on ${this.rundir}`
+          : `already running as pid ${holder}`;
       Bun.sleepSync(WINNER_STEP);
     }
     return undefined;
   }
 
-  #tryLock(): boolean {
-    if (this.#descriptor === undefined) return true;
+  /** Everybody who can read the directory can lock it, which must not keep sysmgr from running. */
+  #isStranger(holder: number): boolean {
+    const owner = processOwner(holder);
+    if (owner === undefined || owner === 0 || owner === process.geteuid?.())
+      return false;
+    this.log.warn(
+      `${this.rundir}: is locked by pid ${holder} of user ${owner}, which is ignored`,
+    );
+    return true;
+  }
+
+  #tryLock(descriptor: number): boolean {
     try {
-      return lockFile(this.#descriptor);
+      return lockFile(descriptor);
     } catch (error) {
       if (!(error instanceof LibcError)) throw error;
       this.log.warn(
@@ -111,5 +139,35 @@ export class Instance {
       if (errorCode(error) === undefined) throw error;
       return undefined;
     }
+  }
+}
+
+/** What lies in a directory that others can change must not be obeyed by root. */
+function dangerAsRoot(descriptor: number): string | undefined {
+  if (process.geteuid?.() !== 0) return undefined;
+  const { uid, mode } = fstatSync(descriptor);
+  if (uid !== 0) return `belongs to user ${uid}, so it is not used as root`;
+  const open = (mode & WRITABLE_BY_OTHERS) !== 0 && (mode & STICKY) === 0;
+  return open
+    ? "is writable by everybody, so it is not used as root"
+    : undefined;
+}
+
+/** The pid of the process that took the lock of a directory (proc(5), /proc/locks); it may have ended. */
+function lockHolder(descriptor: number): number | undefined {
+  const { ino } = fstatSync(descriptor);
+  const line = readLocks().find(
+    (each) => each.includes("FLOCK") && each.includes(`:${ino} `),
+  );
+  const pid = Number(line?.trim().split(/\s+/)[4]);
+  return Number.isInteger(pid) && pid > 0 ? pid : undefined;
+}
+
+function readLocks(): string[] {
+  try {
+    return readFileSync("/proc/locks", "latin1").split("\n");
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return [];
   }
 }

@@ -36,14 +36,26 @@ export interface Processes {
   watch(pid: number, onEnd: (exit: Exit) => void): void;
   /** Sends a signal to a process group; says why when that failed. */
   signalGroup(group: number, signal: number): string | undefined;
-  /** Whether a group whose leader had this start time has a living member. */
-  groupAlive(group: number, leaderStartTicks: number | undefined): boolean;
+  /**
+   * Whether a group whose leader had this start time has a member. Zombies count as members, unless the
+   * look is thorough, which means going through all of /proc.
+   */
+  groupAlive(
+    group: number,
+    leaderStartTicks: number | undefined,
+    thorough: boolean,
+  ): boolean;
+  /** Whether a group's number still is that of the group whose leader had this start time. */
+  maySignal(group: number, leaderStartTicks: number | undefined): boolean;
   status(pid: number): ProcessStatus | undefined;
 }
 
 /** Milliseconds between two looks at adopted processes on a kernel that cannot report their end. */
 const POLL_INTERVAL = 900;
-/** Looking through all of /proc is dear, so one look serves all groups for this long (milliseconds). */
+/**
+ * Looking through all of /proc is dear, so one look serves all groups for this long (milliseconds), and
+ * for ten times as long as it took.
+ */
 const SNAPSHOT_LIFETIME = 20;
 const SHELL = "/bin/sh";
 const STDOUT = 1;
@@ -59,6 +71,7 @@ export const systemProcesses: Processes = {
   watch,
   signalGroup,
   groupAlive,
+  maySignal,
   status: readProcess,
 };
 
@@ -111,9 +124,12 @@ let nullDescriptor: number | "ignore" | undefined;
 /** Opened once and without O_CREAT, which Bun's "ignore" uses: it could leave a file /dev/null behind. */
 function nullDevice(): number | "ignore" {
   if (nullDescriptor === undefined || nullDescriptor === "ignore") {
-    nullDescriptor = existsSync("/dev/null")
-      ? openSync("/dev/null", "r")
-      : "ignore";
+    try {
+      nullDescriptor = openSync("/dev/null", "r");
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      nullDescriptor = "ignore";
+    }
   }
   return nullDescriptor;
 }
@@ -182,15 +198,42 @@ function signalGroup(group: number, signal: number): string | undefined {
 function groupAlive(
   group: number,
   leaderStartTicks: number | undefined,
+  thorough: boolean,
 ): boolean {
   if (!groupExists(group)) return false;
-  // A group keeps its number from being given away. So where a process of that number is not the
-  // group's own leader, the group is gone and the number belongs to somebody else.
-  if (!procMounted()) return !isAlive(group);
+  try {
+    const user = userOfNumber(group, leaderStartTicks);
+    if (user !== "nobody") return user === "leader";
+    return !thorough || !procMounted() || liveGroups().has(group);
+  } catch (error) {
+    // Without a free descriptor /proc cannot be read; what may be alive is looked at again.
+    if (errorCode(error) === undefined) throw error;
+    return true;
+  }
+}
+
+function maySignal(
+  group: number,
+  leaderStartTicks: number | undefined,
+): boolean {
+  return userOfNumber(group, leaderStartTicks) !== "stranger";
+}
+
+/**
+ * Who has a group's number as its pid. A group keeps its number from being given away, so where it is a
+ * stranger, the group is gone.
+ */
+function userOfNumber(
+  group: number,
+  leaderStartTicks: number | undefined,
+): "leader" | "nobody" | "stranger" {
+  // A child that nobody has waited for keeps its pid.
+  if (children.has(group)) return "leader";
+  if (!procMounted()) return isAlive(group) ? "stranger" : "nobody";
   const leader = readProcess(group);
-  if (leader === undefined) return liveGroups().has(group);
-  if (leader.startTicks !== leaderStartTicks) return false;
-  return !leader.ended || liveGroups().has(group);
+  if (leader === undefined) return "nobody";
+  if (leader.startTicks !== leaderStartTicks) return "stranger";
+  return leader.ended ? "nobody" : "leader";
 }
 
 function groupExists(group: number): boolean {
@@ -202,17 +245,22 @@ function groupExists(group: number): boolean {
   }
 }
 
-let snapshot: { readonly at: number; readonly groups: ReadonlySet<number> } = {
-  at: Number.NEGATIVE_INFINITY,
-  groups: new Set(),
+let snapshot = {
+  validUntil: Number.NEGATIVE_INFINITY,
+  groups: new Set<number>(),
 };
 
 /** The groups that have a member which is not a zombie; kill(2) counts zombies as members. */
 function liveGroups(): ReadonlySet<number> {
-  const now = performance.now();
-  if (now - snapshot.at > SNAPSHOT_LIFETIME) {
+  const begun = performance.now();
+  if (begun >= snapshot.validUntil) {
     const living = readProcesses().filter((status) => !status.ended);
-    snapshot = { at: now, groups: new Set(living.map(({ group }) => group)) };
+    const now = performance.now();
+    const validUntil = now + Math.max(SNAPSHOT_LIFETIME, 10 * (now - begun));
+    snapshot = {
+      validUntil,
+      groups: new Set(living.map(({ group }) => group)),
+    };
   }
   return snapshot.groups;
 }

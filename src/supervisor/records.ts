@@ -357,6 +357,7 @@ export class Records {
   }
 
   #makeDirectory(service: string): void {
+    this.#checkDirectory(service);
     ensureDirectory(this.rundir);
     ensureDirectory(stateDirectory(this.rundir, service));
   }
@@ -399,6 +400,11 @@ export function removeState(
   service: string,
 ): string | undefined {
   const directory = stateDirectory(rundir, service);
+  // What is behind a link is not sysmgr's.
+  if (lstatSync(directory, { throwIfNoEntry: false })?.isSymbolicLink()) {
+    removeFile(directory);
+    return undefined;
+  }
   let names: string[];
   try {
     names = readdirSync(directory);

@@ -40,12 +40,18 @@ const HIDDEN_CHANGE_INTERVAL = 1500;
 const CLOCK_TICK = 10;
 /** setTimeout fires at once for anything longer (2^31 - 1 milliseconds). */
 const LONGEST_TIMER = 2_147_483_647;
+/** Milliseconds after which a group that is still there is looked at more closely. */
+const THOROUGH_AFTER = 100;
+/** Milliseconds after which something is tried again that the system refused. */
+const RETRY_AFTER = 1000;
 
 interface Supervised {
   readonly name: string;
   service: Service;
   /** The kernel's start time of the main process, which tells it from a later user of its pid. */
   startTicks: number | undefined;
+  /** When the main process ended, on the machine's clock. */
+  mainEndedAt: number;
   deadline:
     | { readonly at: number; readonly timer: ReturnType<typeof setTimeout> }
     | undefined;
@@ -257,7 +263,10 @@ export class Supervisor {
     const main = { pid, startedAt: this.processes.now() - age, trusted };
     supervised.startTicks = this.processes.status(pid)?.startTicks;
     this.records.recordPid(name, pid, startedAt);
-    if (ended) this.records.recordExit(name, UNKNOWN_EXIT);
+    if (ended) {
+      supervised.mainEndedAt = this.processes.now();
+      this.records.recordExit(name, UNKNOWN_EXIT);
+    }
     this.#handle(supervised, { type: "adopted", main, ended });
     if (ended) return;
     this.processes.watch(pid, (exit) => this.#ended(supervised, pid, exit));
@@ -268,6 +277,7 @@ export class Supervisor {
       name,
       service: newService(this.configuration.stopTimeout),
       startTicks: undefined,
+      mainEndedAt: Number.NEGATIVE_INFINITY,
       deadline: undefined,
       look: undefined,
       lockLook: undefined,
@@ -322,6 +332,10 @@ export class Supervisor {
       // It is there, so it holds; what it says cannot be known.
       this.#reportLock(supervised, `its lock: ${reasonOf(error)}`);
       this.#setLock(supervised, { asks: "nothing" }, false);
+      supervised.lockLook = setTimeout(
+        () => this.#guard(name, () => this.#lookAtLock(name, false)),
+        RETRY_AFTER,
+      );
       return undefined;
     }
   }
@@ -440,23 +454,28 @@ export class Supervisor {
   }
 
   #checkGroup(supervised: Supervised, pid: number): void {
-    const alive = this.processes.groupAlive(pid, supervised.startTicks);
+    const { startTicks, mainEndedAt } = supervised;
+    // Zombies that nobody waits for are rare, and telling them is dear: the first looks do without.
+    const thorough = this.processes.now() - mainEndedAt > THOROUGH_AFTER;
+    const alive = this.processes.groupAlive(pid, startTicks, thorough);
     this.#handle(supervised, { type: "group", pid, alive });
   }
 
   #signal(supervised: Supervised, group: number, signal: number): void {
     const { startTicks, name } = supervised;
-    if (!this.processes.groupAlive(group, startTicks)) return;
+    if (!this.processes.maySignal(group, startTicks)) return;
     const problem = this.processes.signalGroup(group, signal);
     if (problem !== undefined)
       this.#say(name, "warn", `cannot signal pid ${group}: ${problem}`);
   }
 
   #ended(supervised: Supervised, pid: number, exit: Exit): void {
-    this.occasion();
+    const { name, startTicks } = supervised;
+    this.#guard(name, () => this.occasion());
     // Its event may not have been read yet, and must count before the service is started again.
-    this.#lookAtLock(supervised.name, false);
-    const othersLeft = this.processes.groupAlive(pid, supervised.startTicks);
+    this.#guard(name, () => this.#lookAtLock(name, false));
+    supervised.mainEndedAt = this.processes.now();
+    const othersLeft = this.processes.groupAlive(pid, startTicks, false);
     this.#handle(supervised, { type: "ended", pid, exit, othersLeft });
   }
 
@@ -494,7 +513,7 @@ export class Supervisor {
     // After a long sleep, events that came before this one may not have been read yet.
     if (service.entry.is === "missing")
       this.#guard(name, () => this.#lookAtEntry(name));
-    this.#lookAtLock(name, false);
+    this.#guard(name, () => this.#lookAtLock(name, false));
     this.#handle(supervised, { type: "deadline" });
   }
 

@@ -73,7 +73,6 @@ export class DirectoryWatch {
       );
       watcher.on("error", (error) => this.#failed(error));
       this.#watcher = watcher;
-      this.#degraded = false;
       if (identityOf(this.path) !== this.#identity) this.check();
     } catch (error) {
       this.#failed(error);
@@ -86,6 +85,8 @@ export class DirectoryWatch {
     name: string | null | undefined,
   ): void {
     if (watcher !== this.#watcher) return;
+    // A recursive watch that cannot be had fails only later: it works once it has told something.
+    this.#degraded = false;
     const lost = name === null || name === undefined;
     // Events were lost, or the directory itself was moved or removed.
     if (lost || (type === "rename" && name === ownName(this.path))) {

@@ -827,7 +827,11 @@ class Pipe {
   fill(): void {
     const flags = constants.O_WRONLY | constants.O_NONBLOCK;
     const writer = openSync(this.path, flags);
-    for (const size of [4096, 1]) while (tryWrite(writer, size)) continue;
+    // In whole pages first, then what is left of the last one.
+    for (const size of [4096, 1]) {
+      let written = true;
+      while (written) written = tryWrite(writer, size);
+    }
     closeSync(writer);
   }
 
@@ -854,7 +858,7 @@ class Pipe {
 
 function tryWrite(descriptor: number, size: number): boolean {
   try {
-    return writeSync(descriptor, "x".repeat(size - 1) + "\n") > 0;
+    return writeSync(descriptor, "\n".repeat(size)) > 0;
   } catch (error) {
     if (errorCode(error) !== "EAGAIN") throw error;
     return false;

@@ -164,12 +164,19 @@ test.concurrent(
     await box.up("up");
     await until(() => Number(box.state("crash", "starts")) >= 2, "it restarts");
     box.lock("crash", "0");
+    const files = () => readdirSync(box.rundir, { recursive: true });
+    // Temporary names come and go, but none stays.
+    await until(
+      () => !/(^|\/)\./m.test(files().join("\n")),
+      "no hidden name is left",
+    );
     await box.down("crash");
     expect(box.leftovers().toSorted()).toEqual(["crash", "down", "pid", "up"]);
     for (const name of ["up", "down", "crash"]) {
       const directory = join(box.rundir, name);
       expect(statSync(directory).mode & 0o777).toBe(0o755);
-      for (const file of readdirSync(directory)) {
+      const names = readdirSync(directory);
+      for (const file of names.filter((each) => !each.startsWith("."))) {
         expect(SERVICE_FILES).toContain(file);
         const status = lstatSync(join(directory, file));
         expect(status.isFile()).toBeTrue();
@@ -304,8 +311,10 @@ test.concurrent("all of it takes effect within 100 ms", async () => {
     effects[what]?.push(performance.now() - asked);
   };
   const runsAnew = () => ![undefined, pid].includes(box.pid("a"));
-  // A busy machine may hold up one of them, but not all.
-  for (let round = 0; round < 4; round++) {
+  const tooSlow = () =>
+    Object.entries(effects).filter(([, times]) => Math.min(...times) >= 100);
+  // A busy machine may hold up some of them, but not all.
+  for (let round = 0; round < 12 && tooSlow().length > 0; round++) {
     await measure(
       "stop",
       () => box.lock("a", "TERM"),
@@ -317,10 +326,7 @@ test.concurrent("all of it takes effect within 100 ms", async () => {
     await measure("restart", () => process.kill(pid), runsAnew);
     pid = await box.up("a");
   }
-  const tooSlow = Object.entries(effects).filter(
-    ([, times]) => Math.min(...times) >= 100,
-  );
-  expect(tooSlow).toBeEmpty();
+  expect(tooSlow()).toEqual([]);
 });
 
 test.concurrent(

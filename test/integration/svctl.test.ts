@@ -472,8 +472,9 @@ describe("restart", () => {
   );
 
   test.concurrent("takes the file that has been put there since", async () => {
-    const { box } = await running();
+    const { box } = await running(`touch $DIR/ready; ${FOREVER}`);
     await using _ = box;
+    await ready(box);
     box.script("a", "touch $DIR/new; exec sleep 1000");
     await Bun.sleep(200);
     expect(box.read("new")).toBeUndefined();

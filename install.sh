@@ -1,0 +1,525 @@
+#!/bin/sh
+# Installs sysmgr, or removes it again: the same script in the sources and in the release archive. It needs
+# a POSIX shell and what busybox has; only building, where there is no binary yet, needs more.
+#
+# What it may replace and remove is what it has installed itself: every path is recorded in
+# PREFIX/share/sysmgr/manifest with a checksum, and is its own for as long as that still fits. Everything is
+# looked at before anything is changed, and every file gets its final name only when it is complete.
+set -eu
+
+umask 022
+LC_ALL=C
+export LC_ALL
+
+usage() {
+	cat <<'END'
+usage: sh install.sh [OPTION]...
+
+Installs sysmgr with its manual pages, shell completions and files for init.
+
+  --prefix DIR    below which everything is put (/usr: the PATH that init sets
+                  has no /usr/local/bin, and services call sysmgr-depends)
+  --bindir DIR    for sysmgr, svctl and sysmgr-depends (PREFIX/bin)
+  --mandir DIR    for the manual pages (PREFIX/share/man)
+  --sysdir DIR    the service directory, which is made (/var/sysmgr)
+  --rundir DIR    the run directory (/run/sysmgr)
+  --destdir DIR   install into this root instead of /, as for a package
+  --init NAME     also put sysmgr where this init looks for what it runs:
+                  busybox sysvinit openrc runit s6 dinit systemd carbs kiss;
+                  in every case all their files are in PREFIX/share/sysmgr/init
+  --uninstall     remove what was installed with this prefix and destdir;
+                  what is in the service directory stays
+  --dry-run       only say what would be done
+  --help          show this help
+
+In the sources, dist/sysmgr is built first if it is not there. SYSDIR and
+RUNDIR are fixed in a binary when it is built: where it is built now, --sysdir
+and --rundir are its defaults. A binary that is there already (such as that of
+a release archive) keeps its own; --sysdir and --rundir are then options in the
+files for init and the default of the completions, and whoever uses svctl sets
+SYSDIR and RUNDIR in the environment.
+
+What is there already and was not installed by this script, or was changed
+since, is never overwritten or removed: it is named, and nothing is done.
+END
+}
+
+# Not by echo, which in some shells takes a backslash for more than it is.
+complain() {
+	printf 'install.sh: %s\n' "$*" >&2
+}
+
+fail() {
+	complain "$@"
+	exit 1
+}
+
+wrong_usage() {
+	complain "$@"
+	echo "usage: sh install.sh [OPTION]... (--help shows the options)" >&2
+	exit 2
+}
+
+# --- options
+
+default_sysdir=/var/sysmgr
+default_rundir=/run/sysmgr
+prefix=/usr
+bindir=
+mandir=
+sysdir=$default_sysdir
+rundir=$default_rundir
+destdir=
+init=
+uninstall=false
+dry_run=false
+
+# Directories end up in files for init, not all of which know quoting.
+directory() {
+	case $2 in
+	*[[:space:]\"\'\\\$\&\|\;\<\>\(\)\#\*\?\[\]\{\}~!%\`]*)
+		wrong_usage "$1: '$2' has a character that cannot be written in every file for init" ;;
+	/*) ;;
+	*) wrong_usage "$1: '$2' is not an absolute path" ;;
+	esac
+	path=$2
+	while :; do
+		case $path in
+		?*/) path=${path%/} ;;
+		*) break ;;
+		esac
+	done
+}
+
+while [ $# -gt 0 ]; do
+	option=$1
+	shift
+	case $option in
+	--*=*)
+		value=${option#*=}
+		option=${option%%=*}
+		has_value=true
+		;;
+	*)
+		value=${1-}
+		has_value=false
+		;;
+	esac
+	case $option in
+	--prefix | --bindir | --mandir | --sysdir | --rundir | --destdir | --init)
+		if ! $has_value; then
+			[ $# -gt 0 ] || wrong_usage "$option needs a value"
+			shift
+		fi
+		[ -n "$value" ] || wrong_usage "$option needs a value"
+		;;
+	*) ! $has_value || wrong_usage "unknown option '$option=$value'" ;;
+	esac
+	case $option in
+	--prefix) directory "$option" "$value" && prefix=${path#/} && prefix=${prefix:+/$prefix} ;;
+	--bindir) directory "$option" "$value" && bindir=$path ;;
+	--mandir) directory "$option" "$value" && mandir=$path ;;
+	--sysdir) directory "$option" "$value" && sysdir=$path ;;
+	--rundir) directory "$option" "$value" && rundir=$path ;;
+	--destdir)
+		case $value in
+		/*) destdir=${value%/} ;;
+		*) destdir=$PWD/${value%/} ;;
+		esac
+		;;
+	--init)
+		case $value in
+		busybox | sysvinit | openrc | runit | s6 | dinit | systemd | carbs | kiss) init=$value ;;
+		*) wrong_usage "--init: '$value' is none of busybox sysvinit openrc runit s6 dinit systemd carbs kiss" ;;
+		esac
+		;;
+	--uninstall) uninstall=true ;;
+	--dry-run) dry_run=true ;;
+	-h | --help)
+		usage
+		exit 0
+		;;
+	*) wrong_usage "unknown option or operand '$option'" ;;
+	esac
+done
+
+: "${bindir:=$prefix/bin}" "${mandir:=$prefix/share/man}"
+share=$prefix/share/sysmgr
+manifest=$share/manifest
+
+# --- what is to be installed
+
+here=$(cd "$(dirname "$0")" && pwd)
+if [ -f "$here/build.ts" ]; then
+	binary=$here/dist/sysmgr
+	parts=$here/src
+else
+	binary=$here/sysmgr
+	parts=$here
+fi
+
+# Calls a function for every file and link: file MODE SOURCE PATH, text MODE SOURCE PATH (in which paths
+# are put in), link TARGET PATH.
+each() {
+	"$1" file 755 "$binary" "$bindir/sysmgr"
+	"$1" link sysmgr "$bindir/svctl"
+	"$1" link sysmgr "$bindir/sysmgr-depends"
+	"$1" file 644 "$parts/man/sysmgr.8" "$mandir/man8/sysmgr.8"
+	"$1" file 644 "$parts/man/svctl.1" "$mandir/man1/svctl.1"
+	"$1" file 644 "$parts/man/sysmgr-depends.1" "$mandir/man1/sysmgr-depends.1"
+
+	bash=$prefix/share/bash-completion/completions
+	"$1" text 644 "$parts/completions/sysmgr.bash" "$bash/sysmgr"
+	"$1" link sysmgr "$bash/svctl"
+	"$1" link sysmgr "$bash/sysmgr-depends"
+	"$1" text 644 "$parts/completions/_sysmgr" "$(zsh_directory)/_sysmgr"
+	fish=$prefix/share/fish/vendor_completions.d
+	"$1" text 644 "$parts/completions/sysmgr.fish" "$fish/sysmgr.fish"
+	"$1" link sysmgr.fish "$fish/svctl.fish"
+	"$1" link sysmgr.fish "$fish/sysmgr-depends.fish"
+
+	"$1" text 755 "$parts/init/stop" "$share/init/stop"
+	"$1" text 644 "$parts/init/busybox/inittab" "$share/init/busybox/inittab"
+	"$1" text 644 "$parts/init/sysvinit/inittab" "$share/init/sysvinit/inittab"
+	openrc "$1" "$share/init/openrc"
+	runit "$1" "$share/init/runit"
+	s6 "$1" "$share/init/s6"
+	dinit "$1" "$share/init/dinit"
+	systemd "$1" "$share/init/systemd"
+	hooks "$1" "$share/init/hooks"
+
+	case $init in
+	openrc) openrc "$1" /etc/init.d ;;
+	runit) runit "$1" /etc/sv/sysmgr ;;
+	s6) s6 "$1" /etc/s6/sv/sysmgr ;;
+	dinit) dinit "$1" /etc/dinit.d ;;
+	systemd) systemd "$1" "$(unit_directory)" ;;
+	carbs) hooks "$1" /etc/init ;;
+	kiss) hooks "$1" /etc/rc.d ;;
+	esac
+}
+
+openrc() { "$1" text 755 "$parts/init/openrc/sysmgr" "$2/sysmgr"; }
+runit() {
+	"$1" text 755 "$parts/init/runit/run" "$2/run"
+	"$1" text 755 "$parts/init/runit/control/k" "$2/control/k"
+}
+s6() {
+	"$1" text 755 "$parts/init/s6/run" "$2/run"
+	"$1" text 644 "$parts/init/s6/type" "$2/type"
+}
+dinit() { "$1" text 644 "$parts/init/dinit/sysmgr" "$2/sysmgr"; }
+systemd() { "$1" text 644 "$parts/init/systemd/sysmgr.service" "$2/sysmgr.service"; }
+hooks() {
+	"$1" text 644 "$parts/init/hooks/sysmgr.boot" "$2/sysmgr.boot"
+	"$1" text 644 "$parts/init/hooks/sysmgr.pre.shutdown" "$2/sysmgr.pre.shutdown"
+}
+
+# Where zsh looks for what comes with programs; Debian's looks elsewhere.
+zsh_directory() {
+	if [ "$prefix" = /usr ] && [ -d "$destdir/usr/share/zsh/vendor-completions" ]; then
+		echo /usr/share/zsh/vendor-completions
+	else
+		echo "$prefix/share/zsh/site-functions"
+	fi
+}
+
+# Where systemd looks for the units that come with programs, or, for another prefix, for the machine's own.
+unit_directory() {
+	case $prefix in
+	/usr | /usr/local) echo "$prefix/lib/systemd/system" ;;
+	*) echo /etc/systemd/system ;;
+	esac
+}
+
+options=
+[ "$sysdir" = "$default_sysdir" ] || options="$options -s $sysdir"
+[ "$rundir" = "$default_rundir" ] || options="$options -r $rundir"
+
+# Writes a file as it is to be installed. All names are taken out before any is put in, so that nothing is
+# put into what was put in before.
+render() {
+	case $1 in
+	file) cat "$2" ;;
+	text)
+		sed -e 's|/usr/bin/sysmgr|%b%|g' -e 's|/usr/share/sysmgr|%d%|g' \
+			-e 's|/run/sysmgr|%r%|g' -e 's|/var/sysmgr|%s%|g' \
+			-e "s|^command=%b%|command=$bindir/sysmgr|" -e "s|^command_args=.*|command_args=\"${options# }\"|" \
+			-e "s|%b%|$bindir/sysmgr$options|g" -e "s|%d%|$share|g" \
+			-e "s|%r%|$rundir|g" -e "s|%s%|$sysdir|g" "$2"
+		;;
+	esac
+}
+
+checksum() {
+	sha256sum | cut -d ' ' -f 1
+}
+
+# --- the manifest: "file CHECKSUM PATH", "link TARGET PATH" and "dir - PATH", without the destdir
+
+old=
+if [ -e "$destdir$manifest" ]; then
+	[ -r "$destdir$manifest" ] || fail "$destdir$manifest: cannot be read"
+	old=$(grep -v '^#' "$destdir$manifest") || fail "$destdir$manifest: says nothing"
+fi
+
+manifest_text() {
+	echo "# What install.sh has installed, and therefore may replace and remove."
+	printf '%s\n' "$1" | grep . | sort -u | sort -k 3
+}
+
+recorded() {
+	printf '%s\n' "$old" | grep -qxF -e "$1"
+}
+
+recorded_path() {
+	printf '%s\n' "$old" | while read -r _ _ path; do
+		[ "$path" != "$1" ] || echo yes
+	done | grep -q yes
+}
+
+exists() {
+	[ -e "$1" ] || [ -L "$1" ]
+}
+
+# The line that the manifest has for what is at a path now, if that is a kind of thing it can have a line for.
+line_of() {
+	if [ -L "$destdir$1" ]; then
+		echo "link $(readlink "$destdir$1") $1"
+	elif [ -f "$destdir$1" ]; then
+		echo "file $(checksum <"$destdir$1") $1"
+	fi
+}
+
+# --- the work
+
+temporary=
+trap '[ -z "$temporary" ] || rm -f "$temporary"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+say() {
+	if $dry_run; then printf 'would '; fi
+	printf '%s %s\n' "$1" "$2"
+}
+
+problems=
+problem() {
+	problems="$problems
+install.sh: $*"
+}
+
+give_up_on_problems() {
+	[ -z "$problems" ] && return
+	printf '%s\n' "${problems#?}" >&2
+	fail "nothing has been done"
+}
+
+lines=        # of the manifest for what is to be installed
+changes=false # whether anything has to be done
+missing=      # directories that are to be made, one a line, parents first
+
+# Notes the directories that have to be made for a path to lie in, or the reason why they cannot.
+look_at_directory() {
+	case "
+$missing" in
+	*"
+$1
+"*) return ;;
+	esac
+	if [ -d "$destdir$1/" ]; then
+		[ -w "$destdir$1/" ] || problem "$destdir$1: no permission to write in it"
+	elif exists "$destdir$1"; then
+		problem "$destdir$1: there already, and not a directory"
+	elif [ -n "$1" ]; then
+		look_at_directory "${1%/*}"
+		missing="$missing$1
+"
+	fi
+}
+
+look_at() {
+	if [ "$1" = link ]; then
+		path=$3
+		line="link $2 $path"
+	else
+		path=$4
+		if [ -e "$3" ]; then
+			line="file $(render "$1" "$3" | checksum) $path"
+		else
+			# A binary that a dry run does not build.
+			line="file - $path"
+			[ "$3" = "$here/dist/sysmgr" ] || problem "$3: not there"
+		fi
+	fi
+	lines="$lines$line
+"
+	look_at_directory "${path%/*}"
+	exists "$destdir$path" || {
+		changes=true
+		return 0
+	}
+	there=$(line_of "$path")
+	[ "$there" != "$line" ] || return 0
+	changes=true
+	if [ -n "$there" ] && recorded "$there"; then
+		return 0
+	elif recorded_path "$path"; then
+		problem "$destdir$path: changed since it was installed: move it away first"
+	else
+		problem "$destdir$path: there already, and not installed by this script: move it away first"
+	fi
+}
+
+place() {
+	if [ "$1" = link ]; then path=$3; else path=$4; fi
+	target=$destdir$path
+	verb=install
+	if exists "$target"; then
+		if printf '%s' "$lines" | grep -qxF -e "$(line_of "$path")"; then return; fi
+		verb=replace
+	fi
+	say $verb "$target"
+	! $dry_run || return 0
+	temporary=${target%/*}/.sysmgr-install
+	rm -f "$temporary"
+	if [ "$1" = link ]; then
+		ln -s "$2" "$temporary"
+	else
+		render "$1" "$3" >"$temporary"
+		chmod "$2" "$temporary"
+	fi
+	# By rename, so that what runs goes on running and nobody ever sees half of it.
+	mv -f "$temporary" "$target"
+	temporary=
+}
+
+write_manifest() {
+	! $dry_run || return 0
+	temporary=$destdir$share/.sysmgr-install
+	manifest_text "$1" >"$temporary"
+	if [ -e "$destdir$manifest" ] && [ "$(cat "$temporary")" = "$(cat "$destdir$manifest")" ]; then
+		rm -f "$temporary"
+	else
+		mv -f "$temporary" "$destdir$manifest"
+	fi
+	temporary=
+}
+
+make_missing() {
+	printf '%s' "$missing" | while read -r directory; do
+		say make "$destdir$directory/"
+		$dry_run || mkdir "$destdir$directory"
+	done
+}
+
+# Lines of the old manifest whose paths the new one does not have: of files for another init, or another
+# --bindir. They are still there and still its own.
+still_valid() {
+	[ -z "$old" ] || printf '%s\n' "$old" | while read -r kind value path; do
+		printf '%s' "$lines" | while read -r _ _ new; do
+			[ "$new" != "$path" ] || echo same
+		done | grep -q same || echo "$kind $value $path"
+	done
+}
+
+build() {
+	if $dry_run; then
+		say build "$binary"
+		return
+	fi
+	say build "$binary"
+	# shellcheck disable=SC2016 # the inner shell expands these
+	sh -c '. "${0%/*}/setup.sh" && exec "$bun" run build "$@"' "$here/test/setup.sh" \
+		--sysdir="$sysdir" --rundir="$rundir" || fail "it could not be built"
+	[ -f "$binary" ] || fail "$binary: not there after the build"
+}
+
+install() {
+	[ -e "$binary" ] || {
+		[ "$parts" != "$here" ] || fail "$binary: not there, so there is nothing to install"
+		build
+	}
+	if [ -n "$destdir" ] && [ ! -d "$destdir" ] && ! $dry_run; then mkdir -p "$destdir"; fi
+	each look_at
+	look_at_directory "$share"
+	# A plain user who installs into a home directory gives services another directory, sooner or later.
+	if [ "$sysdir" = "$default_sysdir" ] && [ ! -d "$destdir$sysdir" ] && [ "$(id -u)" != 0 ]; then
+		echo "note: $sysdir is not made; give sysmgr and svctl a directory of your own with -s or SYSDIR"
+	elif [ ! -d "$destdir$sysdir" ]; then
+		look_at_directory "$sysdir"
+		changes=true
+	fi
+	give_up_on_problems
+	directories=$(printf '%s' "$missing" | sed 's/^/dir - /')
+	if $changes; then
+		make_missing
+		# What there was and what there will be: both are its own, wherever this may be interrupted.
+		write_manifest "$old
+$lines
+$directories"
+		each place
+	else
+		echo "everything is in place already"
+	fi
+	write_manifest "$(still_valid)
+$lines
+$directories"
+	check_binary
+	say_what_next
+}
+
+# Says so now rather than at the next boot if this is the binary of another machine.
+check_binary() {
+	if $dry_run || [ -n "$destdir" ]; then return; fi
+	case $("$bindir/sysmgr" --version 2>&1) in
+	"sysmgr "*) ;;
+	*) fail "$bindir/sysmgr is installed but does not run: is it for another kind of machine?" ;;
+	esac
+}
+
+say_what_next() {
+	next="$share/init has files for init: see --init"
+	case $init in
+	busybox | sysvinit) next="to start it, add to /etc/inittab what is in $share/init/$init/inittab" ;;
+	openrc) next="to start it: rc-update add sysmgr default && rc-service sysmgr start" ;;
+	runit) next="to start it, link /etc/sv/sysmgr into the directory that runsvdir runs" ;;
+	s6) next="to start it, link /etc/s6/sv/sysmgr into the scan directory, or make it part of an s6-rc database" ;;
+	dinit) next="to start it: dinitctl enable sysmgr" ;;
+	systemd) next="to start it: systemctl daemon-reload && systemctl enable --now sysmgr" ;;
+	carbs | kiss) next="it is started at the next boot" ;;
+	esac
+	echo "$next"
+	if [ -n "$options" ]; then
+		echo "unless it was built with them, svctl needs: export SYSDIR=$sysdir RUNDIR=$rundir"
+	fi
+	if [ -z "$destdir" ] && [ -e "$rundir/pid" ]; then
+		echo "a running sysmgr goes on with what it was started from; to have init start this one," \
+			"with all services going on: kill -USR2 \$(cat $rundir/pid)"
+	fi
+}
+
+remove() {
+	[ -n "$old" ] || fail "$destdir$manifest: not there, so there is nothing to remove"
+	printf '%s\n' "$old" | while read -r kind value path; do
+		if [ "$kind" = dir ] || ! exists "$destdir$path"; then continue; fi
+		if [ "$(line_of "$path")" = "$kind $value $path" ]; then
+			say remove "$destdir$path"
+			$dry_run || rm -f "$destdir$path"
+		elif ! recorded "$(line_of "$path")"; then
+			complain "$destdir$path: changed since it was installed: left alone"
+		fi
+	done
+	say remove "$destdir$manifest"
+	! $dry_run || return 0
+	rm -f "$destdir$manifest"
+	# The deepest first; one that somebody else has put something into stays.
+	printf '%s\n' "$old" | sed -n 's/^dir - //p' | sort -r | while read -r path; do
+		if [ ! -d "$destdir$path" ] || [ -n "$(ls -A "$destdir$path")" ]; then continue; fi
+		say remove "$destdir$path/"
+		rmdir "$destdir$path"
+	done
+}
+
+[ -n "$(command -v sha256sum)" ] || fail "needs sha256sum, which coreutils and busybox have"
+if $uninstall; then remove; else install; fi

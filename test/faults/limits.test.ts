@@ -1,0 +1,312 @@
+/** Contract: "What cannot be started … None of it ends sysmgr or delays another service." */
+import { expect, setDefaultTimeout } from "bun:test";
+import { chmodSync, chownSync, readdirSync } from "node:fs";
+import { until } from "../integration/sandbox.ts";
+import { faultTest, FOREVER, Stage } from "./stage.ts";
+
+setDefaultTimeout(60_000);
+
+const NAMES = ["a", "b", "c", "d", "e", "f"];
+/** They take the low descriptors, which a shell that is started under a limit needs. */
+const FIRST = ["first1", "first2", "first3", "first4", "first5", "first6"];
+/** Threads of sysmgr's own: the main one, and the one that reads inotify. */
+const OWN_THREADS = 2;
+
+faultTest(
+  "at the limit of processes what runs is kept running, and the rest comes up once it may",
+  async () => {
+    await using box = await Stage.open();
+    for (const name of NAMES) box.script(name, FOREVER);
+    const user = handOver(box);
+    const room = 3;
+    const few = `--nproc=${OWN_THREADS + room}:200`;
+    await box.start([], {}, { through: [...user, "prlimit", few] });
+    await until(() => count(box) === room, "as many run as may");
+    await box.tells(/cannot start: .*EAGAIN.* in 1 s/, 4);
+    for (let times = 0; times < 3; times++) {
+      const [victim] = box.processes();
+      if (victim !== undefined) process.kill(victim, "SIGKILL");
+      await until(
+        () => count(box) === room && !box.processes().includes(victim ?? 0),
+        "another one runs in its place",
+      );
+    }
+    expect(readdirSync(`/proc/${box.daemon.pid}/task`).length).toBe(
+      OWN_THREADS,
+    );
+    const pid = String(box.daemon.pid);
+    await box.must(...user, "prlimit", "--nproc=200", "--pid", pid);
+    for (const name of NAMES) await box.recorded(name);
+    expect(box.told(/internal error/)).toBe(0);
+    expect(await box.stop()).toBe(0);
+    expect(box.processes()).toEqual([]);
+  },
+);
+
+faultTest("where no process can be made at all, sysmgr lives on", async () => {
+  await using box = await Stage.open();
+  box.script("a", FOREVER);
+  const user = handOver(box);
+  await box.start(
+    [],
+    {},
+    {
+      through: [...user, "prlimit", "--nproc=1:200"],
+    },
+  );
+  await box.tells(/ a: cannot start: .*EAGAIN/, 2);
+  const pid = String(box.daemon.pid);
+  await box.must(...user, "prlimit", "--nproc=200", "--pid", pid);
+  await box.recorded("a");
+  expect(await box.stop()).toBe(0);
+});
+
+faultTest(
+  "at the limit of descriptors what runs is kept running, and the rest comes up once it may",
+  async () => {
+    await using box = await Stage.open();
+    await startCrowded(box);
+    for (const name of NAMES) box.script(name, FOREVER);
+    await box.tells(/EMFILE/);
+    await until(() => count(box) > FIRST.length, "some more run");
+    await box.severalSeconds();
+    const running = count(box);
+    expect(running).toBeGreaterThan(FIRST.length);
+    expect(running).toBeLessThan(FIRST.length + NAMES.length);
+    for (let times = 0; times < 3; times++) {
+      const [victim] = box.processes();
+      if (victim !== undefined) process.kill(victim, "SIGKILL");
+      await until(
+        () => count(box) >= running && !box.processes().includes(victim ?? 0),
+        "another one runs in its place",
+      );
+    }
+    await limitDescriptors(box, 200);
+    for (const name of NAMES) await box.recorded(name);
+    expect(box.told(/internal error/)).toBe(0);
+    expect(await stopWithin(box, 8000)).toBe(0);
+    expect(box.processes()).toEqual([]);
+  },
+);
+
+faultTest(
+  "what was started with the last descriptor can be stopped like any other",
+  async () => {
+    await using box = await Stage.open();
+    await startCrowded(box);
+    for (const name of NAMES) box.script(name, FOREVER);
+    await box.tells(/EMFILE/);
+    await until(() => count(box) > FIRST.length, "some more run");
+    expect(await stopWithin(box, 8000)).toBe(0);
+    expect(box.processes()).toEqual([]);
+  },
+);
+
+faultTest(
+  "an end that comes while no descriptor is left is not missed",
+  async () => {
+    await using box = await Stage.open();
+    box.script("a", "sleep 1000 &\nexec sleep 1001");
+    await box.start();
+    await until(() => box.processes().length === 2, "it has a helper");
+    const [a] = box.alive("a");
+    await limitDescriptors(box, 3);
+    process.kill(a ?? 0, "SIGKILL");
+    await box.severalSeconds();
+    await limitDescriptors(box, 200);
+    await box.runs("a", a);
+    await until(() => box.processes().length === 2, "the helper was replaced");
+    expect(box.told(/internal error/)).toBe(0);
+    expect(await stopWithin(box, 8000)).toBe(0);
+    expect(box.processes()).toEqual([]);
+  },
+);
+
+faultTest(
+  "an heir without the descriptors to take over all services neither loses nor doubles one",
+  async () => {
+    await using box = await Stage.open();
+    for (const name of NAMES) box.script(name, FOREVER);
+    await box.start();
+    const before = await Promise.all(NAMES.map((name) => box.runs(name)));
+    const few = `--nofile=${descriptors(box) - NAMES.length + 3}`;
+    await box.crash();
+    box.spawn([], {}, { through: ["prlimit", few] });
+    await box.tells(/ adopted /);
+    await box.tells(/EMFILE/);
+    box.daemon.kill("SIGUSR1");
+    await box.severalSeconds();
+    expect(NAMES.map((name) => box.alive(name))).toEqual(
+      before.map((pid) => [pid]),
+    );
+    expect(box.daemon.exitCode).toBeNull();
+    await box.crash();
+    await box.start();
+    for (const name of NAMES) await box.recorded(name);
+    expect(NAMES.map((name) => box.alive(name))).toEqual(
+      before.map((pid) => [pid]),
+    );
+    expect(await stopWithin(box, 8000)).toBe(0);
+    expect(box.processes()).toEqual([]);
+  },
+);
+
+faultTest(
+  "what could not be taken over for want of descriptors is taken over once it can",
+  async () => {
+    await using box = await Stage.open();
+    for (const name of NAMES) box.script(name, FOREVER);
+    await box.start();
+    const before = await Promise.all(NAMES.map((name) => box.runs(name)));
+    const few = `--nofile=${descriptors(box) - NAMES.length + 3}`;
+    await box.crash();
+    box.spawn([], {}, { through: ["prlimit", few] });
+    await box.tells(/ adopted /);
+    await box.tells(/EMFILE/);
+    // Each that is stopped frees the descriptor that another one needs.
+    for (const name of NAMES.slice(0, 4)) box.lock(name, "TERM");
+    await until(
+      () => NAMES.slice(0, 4).every((name) => box.alive(name).length === 0),
+      () => `those with a lock are down; the log:\n${box.log()}`,
+    );
+    expect(NAMES.slice(4).map((name) => box.alive(name))).toEqual(
+      before.slice(4).map((pid) => [pid]),
+    );
+    expect(await stopWithin(box, 8000)).toBe(0);
+    expect(box.processes()).toEqual([]);
+  },
+);
+
+faultTest(
+  "with no room for files of any size it supervises from memory",
+  async () => {
+    await using box = await Stage.open();
+    box.script("a", FOREVER);
+    box.spawn([], {}, { through: ["prlimit", "--fsize=0:unlimited"] });
+    await box.revives("a");
+    const pid = String(box.daemon.pid);
+    await box.must("prlimit", "--fsize=unlimited", "--pid", pid);
+    await box.recorded("a");
+    expect(box.state("a", "starts")).toBe("2");
+    // The log is a file as well.
+    await box.tells(/log lines could not be written/);
+    expect(await box.stop()).toBe(0);
+  },
+);
+
+const watchLimits = {
+  "no directory can be watched": ["max_inotify_instances", 0, 2],
+  "not all directories can be watched": ["max_inotify_watches", 3, 1],
+} as const;
+
+for (const [where, [limit, value, lines]] of Object.entries(watchLimits))
+  faultTest(
+    `where ${where} it says so once and looks once a second`,
+    async () => {
+      await using box = await Stage.open();
+      for (const name of NAMES) box.script(name, FOREVER);
+      const set = `echo ${value} > /proc/sys/user/${limit} && exec "$@"`;
+      await box.start(
+        [],
+        {},
+        {
+          through: [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            set,
+            "-",
+          ],
+        },
+      );
+      for (const name of NAMES) await box.recorded(name);
+      box.script("late", FOREVER);
+      await box.recorded("late");
+      box.lock("a", "TERM");
+      await until(() => box.alive("a").length === 0, "a lock is obeyed");
+      box.unlock("a");
+      await box.recorded("a");
+      await box.revives("b");
+      await box.severalSeconds();
+      expect(box.told(/cannot be watched/)).toBe(lines);
+      expect(await box.stop()).toBe(0);
+      expect(box.processes()).toEqual([]);
+    },
+  );
+
+for (const visible of ["noaccess", "invisible"])
+  faultTest(
+    `with other users' processes ${visible} in /proc it does its work`,
+    async () => {
+      await using box = await Stage.open();
+      box.script("a", FOREVER);
+      box.script("b", "sleep 1000 &\nexec sleep 1001");
+      const user = handOver(box);
+      const options = `hidepid=${visible}`;
+      await box.must("mount", "-t", "proc", "-o", options, "proc", "/proc");
+      await box.start([], {}, { through: user });
+      const a = await box.runs("a");
+      await box.revives("b");
+      await box.crash();
+      await box.start([], {}, { through: user });
+      await box.recorded("a");
+      await box.recorded("b");
+      expect(await box.runs("a")).toBe(a);
+      expect(await box.stop()).toBe(0);
+      expect(box.processes()).toEqual([]);
+    },
+  );
+
+/** Starts sysmgr with some services and leaves it the descriptors for three more. */
+async function startCrowded(box: Stage): Promise<void> {
+  for (const name of FIRST) box.script(name, FOREVER);
+  await box.start();
+  for (const name of FIRST) await box.recorded(name);
+  await limitDescriptors(box, descriptors(box) + 3);
+}
+
+let users = 0;
+
+/**
+ * Lets another user run sysmgr in the sandbox, one who has no other process: the kernel counts them.
+ * @returns the command that becomes what its further arguments say, as that user.
+ */
+function handOver(box: Stage): string[] {
+  users += 1;
+  const user = 60_000 + (process.pid % 500) * 10 + users;
+  for (const path of [box.directory, box.sysdir]) {
+    chmodSync(path, 0o755);
+    chownSync(path, user, user);
+  }
+  return ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups"];
+}
+
+function count(box: Stage): number {
+  return box.processes().length;
+}
+
+/** One more than the highest descriptor that sysmgr has open. */
+function descriptors(box: Stage): number {
+  const open = readdirSync(`/proc/${box.daemon.pid}/fd`);
+  return Math.max(...open.map(Number)) + 1;
+}
+
+async function limitDescriptors(box: Stage, limit: number): Promise<void> {
+  const pid = String(box.daemon.pid);
+  await box.must("prlimit", `--nofile=${limit}:`, "--pid", pid);
+}
+
+/** A shutdown that hangs is a failure, not a reason to wait for ever. */
+async function stopWithin(
+  box: Stage,
+  milliseconds: number,
+): Promise<number | string> {
+  return await Promise.race([
+    box.stop(),
+    Bun.sleep(milliseconds).then(
+      () => `still stopping; the log:\n${box.log()}`,
+    ),
+  ]);
+}
