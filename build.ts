@@ -1,16 +1,20 @@
 #!/usr/bin/env bun
-/** Builds dist/sysmgr and its links. See README.md, "Building". */
+/**
+ * Builds dist/sysmgr and its links, or for another machine than this one dist/sysmgr-TARGET. See README.md,
+ * "Building".
+ */
 import { mkdirSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { version } from "./package.json";
+import { bunExecutable } from "./src/build/bun-executable.ts";
+import { BuildError, run } from "./src/build/command.ts";
 import { staticLink } from "./src/static-link/link.ts";
+import { MACHINES, type Machine, isHost } from "./src/static-link/machines.ts";
+import { findToolchain } from "./src/static-link/toolchain.ts";
 
-const ROOT = import.meta.dir;
-const DIST = join(ROOT, "dist");
+const DIST = join(import.meta.dir, "dist");
 const APPLET_LINKS = ["svctl", "sysmgr-depends"];
-
-class BuildError extends Error {}
 
 try {
   await build();
@@ -24,29 +28,34 @@ async function build(): Promise<void> {
   const { values } = readOptions();
   const sysdir = absolute("--sysdir", values.sysdir ?? "/var/sysmgr");
   const rundir = absolute("--rundir", values.rundir ?? "/run/sysmgr");
+  const machine = machineFor(values.target ?? `linux-${process.arch}`);
+  // What is missing is better said before anything is fetched and compiled.
+  if (!values.dynamic) findToolchain(machine);
   mkdirSync(DIST, { recursive: true });
   const temporary = join(DIST, `.build.${process.pid}`);
+  const name = isHost(machine) ? "sysmgr" : `sysmgr-${targetOf(machine)}`;
   mkdirSync(temporary);
   try {
     const compiled = join(temporary, "compiled");
-    const binary = join(temporary, "sysmgr");
-    await compile(compiled, { sysdir, rundir });
+    const binary = join(temporary, name);
+    await compile(compiled, machine, { sysdir, rundir });
     if (values.dynamic) renameSync(compiled, binary);
     else
       staticLink({
         input: compiled,
         output: binary,
         workDirectory: temporary,
+        machine: machine.name,
       });
-    await check(binary);
-    renameSync(binary, join(DIST, "sysmgr"));
+    if (isHost(machine)) await check(binary);
+    renameSync(binary, join(DIST, name));
   } finally {
     rmSync(temporary, { recursive: true, force: true });
   }
-  for (const name of APPLET_LINKS) makeLink(name);
-  const size = statSync(join(DIST, "sysmgr")).size;
+  if (isHost(machine)) for (const link of APPLET_LINKS) makeLink(link);
+  const size = statSync(join(DIST, name)).size;
   console.log(
-    `dist/sysmgr ${version}, ${values.dynamic ? "dynamic" : "static"}: ${(size / 1e6).toFixed(1)} MB, Bun ${Bun.version}, SYSDIR ${sysdir}, RUNDIR ${rundir}`,
+    `dist/${name} ${version}, ${values.dynamic ? "dynamic" : "static"}: ${(size / 1e6).toFixed(1)} MB, Bun ${Bun.version}, SYSDIR ${sysdir}, RUNDIR ${rundir}`,
   );
 }
 
@@ -56,6 +65,7 @@ function readOptions() {
       options: {
         sysdir: { type: "string" },
         rundir: { type: "string" },
+        target: { type: "string" },
         dynamic: { type: "boolean" },
       },
       args: process.argv.slice(2),
@@ -63,7 +73,7 @@ function readOptions() {
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     throw new BuildError(
-      `${message}\nusage: bun run build [--sysdir=DIR] [--rundir=DIR] [--dynamic]`,
+      `${message}\nusage: bun run build [--sysdir=DIR] [--rundir=DIR] [--target=${targets("|")}] [--dynamic]`,
     );
   }
 }
@@ -73,8 +83,24 @@ function absolute(option: string, path: string): string {
   throw new BuildError(`${option}: '${path}' is not an absolute path`);
 }
 
+function machineFor(target: string): Machine {
+  const all = Object.values(MACHINES);
+  const machine = all.find((each) => targetOf(each) === target);
+  if (machine !== undefined) return machine;
+  throw new BuildError(`--target: '${target}' is not one of ${targets(", ")}`);
+}
+
+function targetOf(machine: Machine): string {
+  return `linux-${machine.hostArch}`;
+}
+
+function targets(separator: string): string {
+  return Object.values(MACHINES).map(targetOf).join(separator);
+}
+
 async function compile(
   outfile: string,
+  machine: Machine,
   defaults: { sysdir: string; rundir: string },
 ): Promise<void> {
   const constants = {
@@ -82,6 +108,12 @@ async function compile(
     BUILD_SYSDIR: defaults.sysdir,
     BUILD_RUNDIR: defaults.rundir,
   };
+  const target = isHost(machine)
+    ? []
+    : [
+        `--target=bun-${targetOf(machine)}`,
+        `--compile-executable-path=${await bunExecutable(machine)}`,
+      ];
   await run([
     process.execPath,
     "build",
@@ -101,7 +133,8 @@ async function compile(
     ...Object.entries(constants).map(
       ([name, value]) => `--define=${name}=${JSON.stringify(value)}`,
     ),
-    join(ROOT, "src/main.ts"),
+    ...target,
+    join(import.meta.dir, "src/main.ts"),
     `--outfile=${outfile}`,
   ]);
 }
@@ -117,20 +150,4 @@ function makeLink(name: string): void {
   const path = join(DIST, name);
   rmSync(path, { force: true });
   symlinkSync("sysmgr", path);
-}
-
-async function run(command: string[]): Promise<string> {
-  const child = Bun.spawn(command, {
-    cwd: ROOT,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const [output, errors, code] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
-  if (code === 0) return output;
-  throw new BuildError(
-    `${command.slice(0, 2).join(" ")} failed with exit code ${code}\n${errors.trim()}`,
-  );
 }

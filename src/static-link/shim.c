@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,9 +26,11 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __x86_64__
@@ -129,9 +132,34 @@ int shim_pthread_getattr_np(pthread_t thread, pthread_attr_t *attributes)
 /* ------------------------------------------------------------ a root without /dev/null */
 
 /*
+ * What reads as empty and discards what is written, without a file system and without privileges: a
+ * datagram socket that is connected to itself, filters out everything it gets, and expects nothing
+ * more.  The name that it binds to is one that the kernel makes up, in no directory.  A single write
+ * of more than some hundred kilobytes fails.
+ */
+static int make_sink(int flags)
+{
+	static struct sock_filter drop = { BPF_RET | BPF_K, 0, 0, 0 };
+	const struct sock_fprog filter = { 1, &drop };
+	const int space = 1 << 20;
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	socklen_t size = sizeof name;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | (flags & O_CLOEXEC ? SOCK_CLOEXEC : 0), 0);
+	if (fd < 0) return -1;
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &space, sizeof space);
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) == 0 &&
+	    bind(fd, (struct sockaddr *)&name, sizeof name.sun_family) == 0 &&
+	    getsockname(fd, (struct sockaddr *)&name, &size) == 0 &&
+	    connect(fd, (struct sockaddr *)&name, size) == 0 && shutdown(fd, SHUT_RD) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/*
  * A null device without a file system: a node on a tmpfs that is never attached to a path, which
- * needs CAP_SYS_ADMIN and CAP_MKNOD.  Otherwise a sealed memory file: it reads as empty and refuses
- * writes, so an open for writing only fails as before.
+ * needs CAP_SYS_ADMIN and CAP_MKNOD.  Otherwise something that behaves like one: for reading only, a
+ * sealed memory file, which is empty; for writing, the socket above.
  */
 static int make_null(int flags)
 {
@@ -145,6 +173,7 @@ static int make_null(int flags)
 		}
 	}
 	if (fs >= 0) close(fs);
+	if (fd < 0 && (flags & O_ACCMODE) != O_RDONLY) fd = make_sink(flags);
 	if (fd < 0 && (flags & O_ACCMODE) != O_WRONLY) {
 		fd = memfd_create("null", MFD_ALLOW_SEALING | (flags & O_CLOEXEC ? MFD_CLOEXEC : 0));
 		if (fd >= 0) fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
@@ -153,13 +182,26 @@ static int make_null(int flags)
 	return fd;
 }
 
-/* Bun opens /dev/null with O_CREAT: without the device it would leave a regular file of that name. */
+/*
+ * Bun opens /dev/null with O_CREAT: without the device it would leave a regular file of that name.
+ * Such a file, left by somebody's redirection, must not be read in its place, and opening a FIFO could
+ * block for ever.  So nothing but the device itself is opened.  If that cannot be done, for whatever
+ * reason that concerns the path, there still is a null device.
+ */
 static int open_at(int directory, const char *path, int flags, mode_t mode)
 {
 	if (strcmp(path, "/dev/null") != 0) return openat(directory, path, flags, mode);
 	flags &= ~O_CREAT;
-	int fd = openat(directory, path, flags);
-	return fd < 0 && errno == ENOENT ? make_null(flags) : fd;
+	struct stat status;
+	if (fstatat(directory, path, &status, 0) == 0) {
+		if (S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3)) {
+			int fd = openat(directory, path, flags);
+			if (fd >= 0 || errno == EMFILE || errno == ENFILE || errno == ENOMEM) return fd;
+		} else {
+			errno = ENODEV;
+		}
+	}
+	return make_null(flags);
 }
 
 #define MODE_ARGUMENT(mode, flags) \
@@ -184,22 +226,31 @@ int shim_openat(int directory, const char *path, int flags, ...)
 
 /*
  * Bun, JavaScriptCore and mimalloc take orders from the environment, partly with getenv() and partly
- * by walking `environ`.  A root daemon must not obey orders that happen to be in it, and its children
- * must get it unchanged.  So before any code of Bun runs, each such variable gets MARK in front of its
- * name.  Nobody in this process finds it then, but it still is an element of `environ`, hence of
- * process.env (as "\x01BUN_..."), and execve() takes MARK off again.
+ * by walking `environ`.  A root daemon must not obey orders that happen to be in it.  Its children, on
+ * the other hand, must get it unchanged, and an object of JavaScript strings cannot hold any
+ * environment: what is not UTF-8, has no name or no `=`, or comes twice is changed or lost on the way.
+ *
+ * So before any code of Bun runs, a placeholder takes the place of each inherited entry: MARK, the
+ * entry's index and `=`.  It gives orders to nobody, keeps its place in process.env, and execve() puts
+ * the inherited entry itself where it finds one.
  */
 #define MARK '\001'
 
-static const char *const hidden[] = {
-	"BUN_", "NODE_", "JSC_", "WTF_", "MIMALLOC_", "SIMDUTF_", "ICU_", "OPENSSL_", "RUST_",
-	"JavaScriptCore", "WebKit", "Malloc", "__XPC_JSC_",
-	"DO_NOT_TRACK=", "GOMAXPROCS=", "UV_THREADPOOL_SIZE=",
-};
+/*
+ * The exceptions are what the program looks at.  The first have no placeholder: children get them as
+ * the program sets them, and the kernel shows no others by which a service could be recognized.
+ */
+static const char *const own[] = { "SYSDIR=", "RUNDIR=", "SYSMGR_" };
+
+/* These, which colours depend on, are there beside their placeholders, and children do not get them twice. */
+static const char *const copied[] = { "NO_COLOR=", "TERM=" };
+
+static char **inherited;
+static size_t inherited_count;
 
 /*
- * What Bun is to see instead.  Every name must be a hidden one: then execve() can tell these from
- * inherited variables, and the children do not get them.  Bun refuses to start if it does not know a
+ * What Bun is to see instead.  Inherited variables of these names are placeholders by then, so execve()
+ * can tell them apart, and the children do not get these.  Bun refuses to start if it does not know a
  * BUN_JSC_ option, so a version without one of them does not go unnoticed.
  *
  * The point is that a program with nothing to do sleeps: no thread wakes up, and none is there that
@@ -218,12 +269,13 @@ static const char *const settings[] = {
 	"MIMALLOC_SCAVENGER=0",                  /* a thread that wakes up every 30 seconds for ever */
 };
 
-static int is_hidden(const char *entry)
+static int begins_with_one_of(const char *const *starts, size_t count, const char *entry)
 {
-	for (size_t i = 0; i < LENGTH(hidden); i++)
-		if (strncmp(entry, hidden[i], strlen(hidden[i])) == 0) return 1;
+	for (size_t i = 0; i < count; i++)
+		if (strncmp(entry, starts[i], strlen(starts[i])) == 0) return 1;
 	return 0;
 }
+#define BEGINS_WITH_ONE_OF(starts, entry) begins_with_one_of(starts, LENGTH(starts), entry)
 
 static int is_setting(const char *entry)
 {
@@ -232,23 +284,35 @@ static int is_setting(const char *entry)
 	return 0;
 }
 
-static void prepare_environment(char **inherited)
+static void prepare_environment(char **envp)
 {
-	size_t count = 0, text = 0;
-	for (; inherited[count]; count++)
-		if (is_hidden(inherited[count])) text += strlen(inherited[count]) + 2;
-	char **entry = malloc((LENGTH(settings) + count + 1) * sizeof *entry + text);
+	inherited = envp;
+	while (inherited[inherited_count]) inherited_count++;
+	const size_t placeholder = sizeof "\001" "18446744073709551615=";
+	const size_t most = LENGTH(settings) + 2 * inherited_count + 1;
+	char **entry = malloc(most * sizeof *entry + inherited_count * placeholder);
 	if (!entry) die("sysmgr: cannot allocate memory for the environment\n");
-	char *copy = (char *)(entry + LENGTH(settings) + count + 1);
+	char *text = (char *)(entry + most);
 	environ = entry;
 	for (size_t i = 0; i < LENGTH(settings); i++) *entry++ = (char *)(uintptr_t)settings[i];
-	for (size_t i = 0; i < count; i++) {
-		*entry++ = is_hidden(inherited[i]) ? copy : inherited[i];
-		if (!is_hidden(inherited[i])) continue;
-		*copy = MARK;
-		copy = stpcpy(copy + 1, inherited[i]) + 1;
+	for (size_t i = 0; i < inherited_count; i++) {
+		const int is_own = BEGINS_WITH_ONE_OF(own, inherited[i]) && strchr(inherited[i], '=');
+		if (is_own || BEGINS_WITH_ONE_OF(copied, inherited[i])) *entry++ = inherited[i];
+		if (is_own) continue;
+		*entry++ = text;
+		text += sprintf(text, "%c%zu=", MARK, i) + 1;
 	}
 	*entry = NULL;
+}
+
+/* The inherited entry that an entry stands for, or the entry itself if it is no placeholder. */
+static char *original(char *entry)
+{
+	if (entry[0] != MARK) return entry;
+	const char *digit = entry + 1;
+	size_t index = 0;
+	for (; *digit >= '0' && *digit <= '9' && index < inherited_count; digit++) index = 10 * index + (size_t)(*digit - '0');
+	return digit > entry + 1 && *digit == '=' && index < inherited_count ? inherited[index] : entry;
 }
 
 /* ------------------------------------------------------------ what a child inherits */
@@ -265,8 +329,8 @@ int shim_setrlimit(int resource, const struct rlimit *limit)
 }
 
 /*
- * The program's own settings stay behind, and hidden variables get their names back.  This runs in a
- * vfork child, too, so it writes to nothing but its stack and this process's limits.
+ * Bun's settings and the copies stay behind, and the inherited entries return.  This runs in a vfork
+ * child, too, so it writes to nothing but its stack and this process's limits.
  */
 int shim_execve(const char *path, char *const argv[], char *const envp[])
 {
@@ -278,7 +342,7 @@ int shim_execve(const char *path, char *const argv[], char *const envp[])
 	}
 	char *plain[count + 1], **end = plain;
 	for (size_t i = 0; i < count; i++)
-		if (!is_setting(envp[i])) *end++ = envp[i] + (envp[i][0] == MARK);
+		if (!is_setting(envp[i]) && !BEGINS_WITH_ONE_OF(copied, envp[i])) *end++ = original(envp[i]);
 	*end = NULL;
 
 	struct rlimit limit;
@@ -316,7 +380,7 @@ static void fill_standard_descriptors(void)
 {
 	for (int fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0) continue;
-		int null = open_at(AT_FDCWD, "/dev/null", O_RDWR, 0);
+		int null = open_at(AT_FDCWD, "/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_RDWR, 0);
 		if (null < 0 || null == fd) continue;
 		dup2(null, fd);
 		close(null);

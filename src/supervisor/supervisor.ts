@@ -330,7 +330,10 @@ export class Supervisor {
       return readLock(this.configuration.rundir, name);
     } catch (error) {
       // It is there, so it holds; what it says cannot be known.
-      this.#reportLock(supervised, `its lock: ${reasonOf(error)}`);
+      const why = `its lock cannot be read: ${reasonOf(error)}`;
+      const { is } = supervised.service.phase;
+      const running = is === "up" || is === "stopping";
+      this.#reportLock(supervised, running ? why : `cannot start: ${why}`);
       this.#setLock(supervised, { asks: "nothing" }, false);
       supervised.lockLook = setTimeout(
         () => this.#guard(name, () => this.#lookAtLock(name, false)),
@@ -472,8 +475,7 @@ export class Supervisor {
   #ended(supervised: Supervised, pid: number, exit: Exit): void {
     const { name, startTicks } = supervised;
     this.#guard(name, () => this.occasion());
-    // Its event may not have been read yet, and must count before the service is started again.
-    this.#guard(name, () => this.#lookAtLock(name, false));
+    this.#catchUp(name);
     supervised.mainEndedAt = this.processes.now();
     const othersLeft = this.processes.groupAlive(pid, startTicks, false);
     this.#handle(supervised, { type: "ended", pid, exit, othersLeft });
@@ -509,12 +511,14 @@ export class Supervisor {
   }
 
   #deadline(supervised: Supervised): void {
-    const { name, service } = supervised;
-    // After a long sleep, events that came before this one may not have been read yet.
-    if (service.entry.is === "missing")
-      this.#guard(name, () => this.#lookAtEntry(name));
-    this.#guard(name, () => this.#lookAtLock(name, false));
+    this.#catchUp(supervised.name);
     this.#handle(supervised, { type: "deadline" });
+  }
+
+  /** Events that came before a start may not have been read yet, and must count before it. */
+  #catchUp(name: string): void {
+    this.#guard(name, () => this.#lookAtLock(name, false));
+    this.#guard(name, () => this.#lookAtEntry(name));
   }
 
   #checkAllDown(): void {

@@ -2,12 +2,22 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fetchedBunExecutable } from "../../src/build/bun-executable.ts";
 import { staticLink } from "../../src/static-link/link.ts";
 import { MACHINES, isHost } from "../../src/static-link/machines.ts";
 
 export const HOST = Object.values(MACHINES).find(isHost) ?? MACHINES["x86-64"];
 export const OTHER =
   HOST === MACHINES.aarch64 ? MACHINES["x86-64"] : MACHINES.aarch64;
+
+/** Bun's executable for the other machine, if a build for it has fetched it or a variable says where it is. */
+const otherBun =
+  process.env["SYSMGR_TEST_OTHER_BUN"] ?? fetchedBunExecutable(OTHER);
+
+/** Why nothing can be compiled for the other machine; false when it can. */
+export const notCompilable =
+  otherBun === undefined &&
+  `Bun for ${OTHER.name} was not fetched; run: bun run build --target=linux-${OTHER.hostArch}`;
 
 /** Milliseconds that a test may take when others use the machine as well. */
 export const SLOW_MACHINE = 120_000;
@@ -47,6 +57,14 @@ export class Builds implements Disposable {
     ]);
     if (exitCode !== 0) throw new Error(stderr.toString());
     return this.at(name);
+  }
+
+  /** The dynamic program for the other machine. */
+  compileOther(name: string): string {
+    return this.compile(name, [
+      `--target=bun-linux-${OTHER.hostArch}`,
+      `--compile-executable-path=${otherBun}`,
+    ]);
   }
 
   link(name: string, shimFlags: readonly string[] = []): string {

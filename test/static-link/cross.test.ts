@@ -1,18 +1,21 @@
 /**
- * The link for another machine than this one. It needs Bun's executable for that machine, for which a
- * variable is asked, since nothing is downloaded here: the npm package @oven/bun-linux-aarch64 or
- * @oven/bun-linux-x64 of the same version has it as bin/bun.
+ * The link for another machine than this one. It needs Bun's executable for that machine; nothing is
+ * fetched here, see builds.ts.
  */
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { staticLink } from "../../src/static-link/link.ts";
-import { Builds, OTHER, SLOW_MACHINE, because, run } from "./builds.ts";
+import {
+  Builds,
+  OTHER,
+  SLOW_MACHINE,
+  because,
+  notCompilable,
+  run,
+} from "./builds.ts";
 
-const BUN = process.env["SYSMGR_TEST_OTHER_BUN"];
 const COMPILER = `${OTHER.crossPrefix}gcc`;
 const EMULATOR = `qemu-${OTHER.crossPrefix.split("-")[0]}-static`;
-const notLinkable =
-  (!BUN && `no SYSMGR_TEST_OTHER_BUN, Bun for ${OTHER.name}`) ||
-  (!Bun.which(COMPILER) && `no ${COMPILER}`);
+const notLinkable = notCompilable || (!Bun.which(COMPILER) && `no ${COMPILER}`);
 const notRunnable = notLinkable || (!Bun.which(EMULATOR) && `no ${EMULATOR}`);
 
 setDefaultTimeout(SLOW_MACHINE);
@@ -22,10 +25,8 @@ afterAll(() => builds[Symbol.dispose]());
 test.skipIf(notLinkable !== false)(
   `a program for ${OTHER.name} is linked${because(notLinkable)}`,
   () => {
-    const target = `--target=bun-linux-${OTHER.hostArch}`;
-    const flags = [target, `--compile-executable-path=${BUN}`];
     staticLink({
-      input: builds.compile("compiled", flags),
+      input: builds.compileOther("compiled"),
       output: builds.at("linked"),
       workDirectory: builds.directory,
       machine: OTHER.name,
