@@ -3,6 +3,7 @@
 # stays until it is interrupted, elsewhere it ends by itself.
 . "$(dirname "$0")/setup.sh"
 
+need gcc gcc /usr/include/stdio.h libc6-dev
 [ -x dist/sysmgr ] || "$bun" run build || exit 1
 
 SYSDIR=$(mktemp -d) || exit 1

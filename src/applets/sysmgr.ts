@@ -1,5 +1,6 @@
 /** The daemon: puts the parts together, obeys signals, and outlives whatever goes wrong inside it. */
 import { readdirSync, statSync } from "node:fs";
+import { basename } from "node:path";
 import {
   type CommandLine,
   COMMON_OPTIONS,
@@ -142,7 +143,7 @@ function run(
     }),
   );
   for (const directory of directories) directory.open();
-  supervisor.begin(recordedServices(rundir, log), new Adoption(rundir));
+  supervisor.begin(recordedServices(rundir, log), new Adoption(sysdir, rundir));
 }
 
 function openLog(): Log {
@@ -216,10 +217,12 @@ function watchSysdir(
   log: Log,
 ): DirectoryWatch {
   return new DirectoryWatch(sysdir, false, {
-    changed: (name) =>
-      name === undefined || !exists(sysdir, name)
-        ? supervisor.rescanEntries()
-        : supervisor.entryChanged(name),
+    changed: (name) => {
+      // What happens to the directory itself is told under its own name.
+      if (name === undefined || name === basename(sysdir))
+        supervisor.rescanEntries();
+      if (name !== undefined) supervisor.entryChanged(name);
+    },
     replaced: (present) => supervisor.sysdirPresent(present),
     degraded: (reason) => log.warn(degradation(sysdir, reason)),
   });

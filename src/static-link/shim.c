@@ -237,13 +237,13 @@ int shim_openat(int directory, const char *path, int flags, ...)
 #define MARK '\001'
 
 /*
- * The exceptions are what the program looks at.  The first have no placeholder: children get them as
- * the program sets them, and the kernel shows no others by which a service could be recognized.
+ * The exceptions are what the program looks at.  These have no placeholder: a service gets them as the
+ * program sets them and no others, as it is recognized by what the kernel says they are.
  */
 static const char *const own[] = { "SYSDIR=", "RUNDIR=", "SYSMGR_" };
 
-/* These, which colours depend on, are there beside their placeholders, and children do not get them twice. */
-static const char *const copied[] = { "NO_COLOR=", "TERM=" };
+/* These are there beside their placeholders, which is why children must not get them as well. */
+static const char *const copied[] = { "NO_COLOR=" };
 
 static char **inherited;
 static size_t inherited_count;

@@ -2,7 +2,8 @@
  * Finds the processes that an earlier sysmgr started on the same run directory and that still run, so
  * that they are taken over instead of being started a second time.
  */
-import { realpathSync } from "node:fs";
+import { readFileSync, realpathSync } from "node:fs";
+import { join } from "node:path";
 import { errorCode } from "../errors.ts";
 import { isAlive, stampOf, verify } from "../identity.ts";
 import { sessionOf } from "../libc.ts";
@@ -10,6 +11,7 @@ import {
   processOwner,
   type ProcessStatus,
   procMounted,
+  readArguments,
   readProcess,
   readProcesses,
   readServiceMark,
@@ -33,12 +35,14 @@ const LAST_START_MARGIN = 1000;
 
 /** Looks for processes of an earlier sysmgr. */
 export class Adoption {
+  readonly #sysdir: string;
   readonly #rundir: string;
   readonly #processes: readonly ProcessStatus[];
   readonly #marked = new Map<string, ProcessStatus[]>();
 
   /** Reads all of /proc once. */
-  constructor(rundir: string) {
+  constructor(sysdir: string, rundir: string) {
+    this.#sysdir = sysdir;
     this.#rundir = realPath(rundir);
     this.#processes = readProcesses().filter((status) => !status.ended);
     for (const status of this.#processes) this.#note(status);
@@ -77,20 +81,34 @@ export class Adoption {
   #findUnrecorded(rundir: string, service: string): Found | undefined {
     const starts = readStarts(rundir, service);
     const exit = readExit(rundir, service);
-    if (
+    const ended =
       starts.is === "present" &&
       exit.is === "present" &&
-      exit.modified >= starts.modified
-    )
-      return undefined;
+      exit.modified >= starts.modified;
     const leaders = (this.#marked.get(service) ?? []).filter(
       (status) => status.pid === status.session,
     );
     // What the service itself started in a session of its own is younger than the service.
     const [oldest] = leaders.sort((a, b) => a.startTicks - b.startTicks);
-    if (oldest === undefined) return this.#findLeaderless(service);
+    if (oldest === undefined)
+      return ended ? undefined : this.#findLeaderless(service);
     const startedAt = Math.min(startTime(oldest), Date.now());
+    // It ended, as far as is recorded; a later start may have found the run directory full.
+    if (ended && !this.#isLater(service, oldest.pid, startedAt, exit.modified))
+      return undefined;
     return { pid: oldest.pid, trusted: true, ended: false, startedAt };
+  }
+
+  #isLater(
+    service: string,
+    pid: number,
+    startedAt: number,
+    exitAt: bigint,
+  ): boolean {
+    return (
+      startedAt > Number(exitAt / 1_000_000n) &&
+      wasMadeBy(join(this.#sysdir, service), pid)
+    );
   }
 
   /** What is left of a service whose main process has ended: a session of its own without a leader. */
@@ -112,7 +130,9 @@ export class Adoption {
     const starts = readStarts(rundir, service);
     if (starts.is !== "present") return true;
     const counted = Number(starts.modified / 1_000_000n);
-    return found.startedAt <= counted + LAST_START_MARGIN;
+    if (found.startedAt <= counted + LAST_START_MARGIN) return true;
+    // The run directory may not have been writable when it was started.
+    return wasMadeBy(join(this.#sysdir, service), found.pid);
   }
 
   #note(status: ProcessStatus): void {
@@ -140,6 +160,20 @@ export class Adoption {
     return (this.#marked.get(service) ?? []).some(
       (status) => status.group === pid,
     );
+  }
+}
+
+/** Whether a process is a script, or what that script says it becomes by `exec`. */
+function wasMadeBy(script: string, pid: number): boolean {
+  const given = readArguments(pid);
+  if (given === undefined) return false;
+  if (given.includes(script)) return true;
+  try {
+    const text = readFileSync(script, "utf8");
+    return given.every((argument) => text.includes(argument));
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return false;
   }
 }
 

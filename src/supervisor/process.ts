@@ -2,7 +2,7 @@
  * The one door to processes: start, watch, signal, look. The supervisor is given these functions, so a
  * test can stand in the door.
  */
-import { existsSync, openSync } from "node:fs";
+import { existsSync, openSync, statSync } from "node:fs";
 import { errorCode, reasonOf } from "../errors.ts";
 import { isAlive } from "../identity.ts";
 import { isUnsupported, openProcess } from "../libc.ts";
@@ -60,6 +60,8 @@ const SNAPSHOT_LIFETIME = 20;
 const SHELL = "/bin/sh";
 const STDOUT = 1;
 const STDERR = 2;
+/** Major 1, minor 3 (null(4)). */
+const NULL_DEVICE = 0x103;
 
 /** The pids of children that have been started and have not been reported as ended. */
 export const children = new Set<number>();
@@ -125,7 +127,12 @@ let nullDescriptor: number | "ignore" | undefined;
 function nullDevice(): number | "ignore" {
   if (nullDescriptor === undefined || nullDescriptor === "ignore") {
     try {
-      nullDescriptor = openSync("/dev/null", "r");
+      // Something else of that name could hold a service's input up, or be it.
+      const status = statSync("/dev/null");
+      nullDescriptor =
+        status.isCharacterDevice() && status.rdev === NULL_DEVICE
+          ? openSync("/dev/null", "r")
+          : "ignore";
     } catch (error) {
       if (errorCode(error) === undefined) throw error;
       nullDescriptor = "ignore";

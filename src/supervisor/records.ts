@@ -202,10 +202,10 @@ export class Records {
       for (const file of ["pid", "exit", "starts"] as const) {
         const wrong = this.#whatIsWrong(service, file);
         if (wrong === undefined) continue;
+        this.#sync(service, file);
         this.listener.warn(
           `${statePath(this.rundir, service, file)}: ${wrong}, set right`,
         );
-        this.#sync(service, file);
       }
     });
   }
@@ -216,10 +216,10 @@ export class Records {
       const state = readOwnPid(this.rundir);
       if (state.is === "present" && state.value === this.#ownPid) return;
       if (this.#ownPid === undefined) return;
+      this.#writeOwnPid();
       this.listener.warn(
         `${ownPidPath(this.rundir)}: ${wrongness(state)}, set right`,
       );
-      this.#writeOwnPid();
     });
   }
 

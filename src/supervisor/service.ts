@@ -333,7 +333,8 @@ function adopted(
   mainEnded: boolean,
   now: number,
 ): Step {
-  if (service.phase.is !== "down") return same(service);
+  if (service.phase.is !== "down" && service.phase.is !== "delayed")
+    return same(service);
   const running: Service = {
     ...service,
     phase: { is: "up", main },

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { type Configuration, SETTLE_TIME } from "../config.ts";
-import { reasonOf } from "../errors.ts";
+import { errorCode, reasonOf } from "../errors.ts";
 import { isAbsence, temporaryOwner } from "../files.ts";
 import {
   type Exit,
@@ -14,7 +14,7 @@ import {
   UNKNOWN_EXIT,
 } from "../rundir.ts";
 import { examine, exists, listNames } from "../sysdir.ts";
-import type { Adoption, Found } from "./adopt.ts";
+import { Adoption, type Found } from "./adopt.ts";
 import { type Processes, StartError } from "./process.ts";
 import type { Records } from "./records.ts";
 import { SecondLook } from "./second-look.ts";
@@ -66,6 +66,10 @@ interface Supervised {
 /** Supervises every service of one SYSDIR. */
 export class Supervisor {
   readonly #services = new Map<string, Supervised>();
+  /** Services of which an earlier process could not be looked for yet. */
+  readonly #unknown = new Set<string>();
+  /** What has been said of SYSDIR and of names in it, so that it is said once. */
+  readonly #said = new Set<string>();
   readonly #entriesAgain = new SecondLook(
     () => this.configuration.sysdir,
     (name) => this.#guard(name, () => this.#lookAtEntry(name)),
@@ -249,11 +253,33 @@ export class Supervisor {
   #adopt(name: string, recorded: readonly string[], adoption: Adoption): void {
     const supervised = this.#add(name);
     const { rundir } = this.configuration;
-    const found = this.#guard(name, () => adoption.find(rundir, name));
-    if (recorded.includes(name))
+    try {
+      const found = adoption.find(rundir, name);
+      if (recorded.includes(name))
+        this.#guard(name, () => this.records.load(name));
+      if (found === undefined) this.records.noteUnseenEnd(name);
+      else this.#takeOver(supervised, found);
+    } catch (error) {
+      // What runs must not be started a second time, so nothing happens before this is known.
+      this.#say(name, "warn", `cannot be looked for: ${reasonOf(error)}`);
+      this.#unknown.add(name);
+      setTimeout(() => this.#adoptLater(name), RETRY_AFTER);
+    }
+  }
+
+  #adoptLater(name: string): void {
+    const { sysdir, rundir } = this.configuration;
+    try {
+      const found = new Adoption(sysdir, rundir).find(rundir, name);
+      this.#unknown.delete(name);
+      const supervised = this.#services.get(name);
+      if (supervised === undefined) return;
       this.#guard(name, () => this.records.load(name));
-    if (found === undefined) this.records.noteUnseenEnd(name);
-    else this.#takeOver(supervised, found);
+      if (found !== undefined) this.#takeOver(supervised, found);
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      setTimeout(() => this.#adoptLater(name), RETRY_AFTER);
+    }
   }
 
   #takeOver(supervised: Supervised, found: Found): void {
@@ -426,6 +452,11 @@ export class Supervisor {
   #start(supervised: Supervised): void {
     const { name } = supervised;
     const { sysdir, rundir } = this.configuration;
+    if (this.#unknown.has(name)) {
+      const reason = "it is not known yet whether it runs";
+      this.#handle(supervised, { type: "startFailed", reason });
+      return;
+    }
     this.records.countStart(name);
     let pid: number | undefined;
     try {
@@ -530,10 +561,14 @@ export class Supervisor {
   #listNames(): string[] {
     const { sysdir } = this.configuration;
     try {
-      return listNames(sysdir).filter((name) => this.#isReadable(name));
+      const names = listNames(sysdir).filter((name) => this.#isReadable(name));
+      this.#said.delete(sysdir);
+      return names;
     } catch (error) {
       if (isAbsence(error)) this.sysdirPresent(false);
-      else this.log.warn(`${sysdir}: ${reasonOf(error)}`);
+      else if (!this.#said.has(sysdir))
+        this.log.warn(`${sysdir}: ${reasonOf(error)}`);
+      this.#said.add(sysdir);
       return [];
     }
   }
@@ -542,7 +577,9 @@ export class Supervisor {
   #isReadable(name: string): boolean {
     if (!name.includes("\ufffd")) return true;
     if (exists(this.configuration.sysdir, name)) return true;
-    this.#say(name, "warn", "its name is not UTF-8, so it is not started");
+    if (!this.#said.has(name))
+      this.#say(name, "warn", "its name is not UTF-8, so it is not started");
+    this.#said.add(name);
     return false;
   }
 

@@ -7,7 +7,7 @@ import { type Medium, live, obstacle } from "./machine.ts";
 
 /** For an emulated computer on a machine with others at work. */
 const PATIENCE = 180_000;
-/** Also for making it, which may begin with a download. */
+/** Also for making it. */
 const LONG = 240_000;
 
 /** What the script in the computer says, in this order. */
@@ -38,8 +38,9 @@ function marked(console: string, mark: string): string[] {
     .map((line) => line.slice(mark.length + 1));
 }
 
+const problem = obstacle();
+
 function bootTest(name: string, medium: Medium): void {
-  const problem = obstacle();
   if (problem !== undefined) {
     console.warn(`skipped: ${problem}: ${name}`);
     test.skip(`${name} (skipped: ${problem})`, () => undefined);

@@ -8,6 +8,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -32,6 +33,8 @@ const MODULES = [
   "virtio_pci_modern_dev",
   "virtio_ring",
 ];
+const OWN_USER = process.geteuid?.() ?? 0;
+const KEPT = join(tmpdir(), `sysmgr-kernel-${OWN_USER}`);
 /** Debian's mke2fs lies where ordinary users do not look. */
 const PATH = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
 /** What a root needs beside the binary, in 1 MiB blocks. */
@@ -58,7 +61,7 @@ interface Kernel {
   readonly modules: readonly string[];
 }
 
-/** Why nothing can be booted here; undefined when it can. */
+/** Why nothing can be booted here; undefined when it can. It may have to download a kernel first. */
 export function obstacle(): string | undefined {
   if (process.arch !== "x64") return "only x86-64 is booted";
   for (const program of [QEMU, "mke2fs", "setpriv", "apt-get", "dpkg-deb"])
@@ -69,14 +72,14 @@ export function obstacle(): string | undefined {
     if (executable === undefined) return `there is no ${file}`;
     if (executable.dynamic) return `${file} is not static`;
   }
-  return undefined;
+  return fetchKernel();
 }
 
 /** Boots a root that lies in memory or on a disk that cannot be written, and waits until it is off. */
 export async function live(medium: Medium, patience: number): Promise<Life> {
   const directory = mkdtempSync(join(tmpdir(), "sysmgr-boot-"));
   try {
-    const kernel = findKernel();
+    const kernel = keptKernel();
     const root = join(directory, "root");
     furnish(root);
     const first = join(directory, "initrd");
@@ -163,44 +166,54 @@ function furnishBusybox(root: string): void {
 /** Makes the image of a disk with the file system of a directory. */
 async function makeDisk(root: string, image: string): Promise<void> {
   const size = Math.ceil(Bun.file(join(DIST, "sysmgr")).size / MIB) + ROOM;
-  // Without what the kernel would have to load a module for, or have to write before it can read.
+  // Without what the kernel would need a module for, or would write to before it reads.
   const features = ["-O", "^metadata_csum,^has_journal"];
   const tree = ["-q", "-t", "ext4", ...features, "-d", root, image];
   await complete(["mke2fs", ...tree, `${size}M`]);
 }
 
 /** The kernel, which is downloaded once and kept for the next time; nothing is installed. */
-function findKernel(): Kernel {
-  const cache = join(tmpdir(), `sysmgr-kernel-${process.geteuid?.() ?? 0}`);
-  if (!existsSync(cache)) download(cache);
-  const modules = MODULES.map((name) => join(cache, `${name}.ko`));
-  return { image: join(cache, "vmlinuz"), modules: modules.filter(existsSync) };
+function keptKernel(): Kernel {
+  const modules = MODULES.map((name) => join(KEPT, `${name}.ko`));
+  return { image: join(KEPT, "vmlinuz"), modules: modules.filter(existsSync) };
 }
 
-function download(cache: string): void {
+/** Makes sure that there is a kernel. @returns why there is none; undefined when there is. */
+function fetchKernel(): string | undefined {
+  const kept = statSync(KEPT, { throwIfNoEntry: false });
+  if (kept !== undefined)
+    return kept.uid === OWN_USER ? undefined : `${KEPT} is somebody else's`;
   using newest = unpack(KERNEL_PACKAGE);
+  if (newest.problem !== undefined) return newest.problem;
   const [archive] = readdirSync(newest.path).filter((name) =>
     name.endsWith(".deb"),
   );
   const field = ["dpkg-deb", "--field", archive ?? "", "Depends"];
   const depends = Bun.spawnSync(field, { cwd: newest.path }).stdout.toString();
   const [name] = depends.match(/[^ ,]+/) ?? [];
-  if (name === undefined)
-    throw new Error(
-      newest.problem ?? `what ${KERNEL_PACKAGE} needs is unknown`,
-    );
+  if (name === undefined) return `${KERNEL_PACKAGE} names no kernel`;
   using kernel = unpack(name);
-  if (kernel.problem !== undefined) throw new Error(kernel.problem);
-  const temporary = mkdtempSync(`${cache}-`);
-  for (const file of new Bun.Glob("**").scanSync(kernel.path)) {
-    const module = /([^/]+)\.ko(\.xz)?$/.exec(file);
-    const from = join(kernel.path, file);
-    if (basename(file).startsWith("vmlinuz-"))
-      cpSync(from, join(temporary, "vmlinuz"));
-    else if (module?.[1] !== undefined && MODULES.includes(module[1]))
-      takeModule(from, join(temporary, `${module[1]}.ko`));
+  return kernel.problem ?? keepKernel(kernel.path);
+}
+
+function keepKernel(unpacked: string): string | undefined {
+  const temporary = mkdtempSync(`${KEPT}-`);
+  try {
+    for (const file of new Bun.Glob("**").scanSync(unpacked)) {
+      const module = /([^/]+)\.ko(\.xz)?$/.exec(file);
+      const from = join(unpacked, file);
+      if (basename(file).startsWith("vmlinuz-"))
+        cpSync(from, join(temporary, "vmlinuz"));
+      else if (module?.[1] !== undefined && MODULES.includes(module[1]))
+        takeModule(from, join(temporary, `${module[1]}.ko`));
+    }
+    if (!existsSync(join(temporary, "vmlinuz")))
+      return `there is no kernel in what ${KERNEL_PACKAGE} needs`;
+    renameSync(temporary, KEPT);
+    return undefined;
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
   }
-  renameSync(temporary, cache);
 }
 
 /** Newer kernels have their modules compressed. */

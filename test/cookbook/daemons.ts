@@ -201,7 +201,7 @@ address=/sysmgr.test/127.9.9.9`,
     expected: "VERSION",
   },
   postgresql: {
-    commands: ["postgres", "initdb", "setpriv"],
+    commands: ["postgres", "initdb", "psql", "setpriv"],
     needsRoot: true,
     prepare(box, port) {
       const PGDATA = join(box.directory, "data");

@@ -384,23 +384,6 @@ faultTest(
   },
 );
 
-for (const [what, spoil] of Object.entries({
-  "script of": (box: Stage) => chownSync(join(box.sysdir, "a"), ANY_USER, 0),
-  "SYSDIR of": (box: Stage) => chownSync(box.sysdir, ANY_USER, 0),
-}))
-  faultTest(
-    `as root a ${what} another user, who could change it, is not run`,
-    async () => {
-      await using box = await Stage.open();
-      box.script("a", FOREVER);
-      spoil(box);
-      await box.start();
-      await box.tells(/^sysmgr: a: /);
-      await box.severalSeconds();
-      expect(box.alive("a")).toEqual([]);
-    },
-  );
-
 faultTest(
   "a RUNDIR exchanged for one that somebody has prepared harms nobody",
   async () => {

@@ -152,32 +152,6 @@ faultTest(
 );
 
 faultTest(
-  "what could not be taken over for want of descriptors is taken over once it can",
-  async () => {
-    await using box = await Stage.open();
-    for (const name of NAMES) box.script(name, FOREVER);
-    await box.start();
-    const before = await Promise.all(NAMES.map((name) => box.runs(name)));
-    const few = `--nofile=${descriptors(box) - NAMES.length + 3}`;
-    await box.crash();
-    box.spawn([], {}, { through: ["prlimit", few] });
-    await box.tells(/ adopted /);
-    await box.tells(/EMFILE/);
-    // Each that is stopped frees the descriptor that another one needs.
-    for (const name of NAMES.slice(0, 4)) box.lock(name, "TERM");
-    await until(
-      () => NAMES.slice(0, 4).every((name) => box.alive(name).length === 0),
-      () => `those with a lock are down; the log:\n${box.log()}`,
-    );
-    expect(NAMES.slice(4).map((name) => box.alive(name))).toEqual(
-      before.slice(4).map((pid) => [pid]),
-    );
-    expect(await stopWithin(box, 8000)).toBe(0);
-    expect(box.processes()).toEqual([]);
-  },
-);
-
-faultTest(
   "with no room for files of any size it supervises from memory",
   async () => {
     await using box = await Stage.open();

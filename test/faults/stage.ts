@@ -180,9 +180,8 @@ export class Stage extends Sandbox {
   async recorded(service: string): Promise<void> {
     await until(
       () => {
-        const [pid, ...others] = this.alive(service);
-        if (pid === undefined || others.length > 0) return false;
-        return pid === this.pid(service);
+        const pid = this.pid(service);
+        return pid !== undefined && this.alive(service).includes(pid);
       },
       () => `the pid of ${service} is written; the log:\n${this.log()}`,
     );

@@ -597,6 +597,7 @@ test.concurrent(
     expect(box.state("a", "exit")).toBe("SIGKILL");
     box.unlock("a");
     await box.up("a", pid);
+    expect(box.log()).not.toContain("internal error");
     expect(await box.stop()).toBe(0);
   },
 );
@@ -634,6 +635,7 @@ test.concurrent(
     box.lock("a", "TERM");
     await box.down("a");
     await until(() => !isRunning(pid), "the service has ended");
+    expect(box.log()).not.toContain("internal error");
     expect(await box.stop()).toBe(0);
   },
 );
