@@ -21,6 +21,7 @@
  *
  * and what the processes do of themselves:
  *
+ *   down, delayed | one of an earlier sysmgr is found -> up, or stopping when only its group is left
  *   starting  | started -> up; failed -> delayed
  *   up        | its process ends: group empty -> down; others left in it -> TERM, stopping
  *   stopping  | group empty -> down; stop timeout -> KILL, again every second

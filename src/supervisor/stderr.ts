@@ -14,12 +14,19 @@ const LONGEST_LINE = 4096;
 const FIRST_RETRY = 5000;
 const LONGEST_RETRY = 60_000;
 
+const NEWLINE = 0x0a;
+const NOTHING = new Uint8Array(0);
+/** How often a write is tried again that was refused although there is room. */
+const ATTEMPTS = 3;
+
 /** The log's way out. */
 export class StderrLog {
   #descriptor: number;
   /** Where there is no second way to open it, each write is preceded by a look whether it would wait. */
   readonly #look: boolean;
   #dropped = 0;
+  /** The end of a line whose beginning is written. */
+  #rest: Uint8Array = NOTHING;
   #retryAfter = FIRST_RETRY;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -69,17 +76,37 @@ export class StderrLog {
     let bytes = Buffer.from(`${line}\n`);
     if (bytes.length > LONGEST_LINE) {
       bytes = bytes.subarray(0, LONGEST_LINE);
-      bytes[LONGEST_LINE - 1] = 0x0a;
+      bytes[LONGEST_LINE - 1] = NEWLINE;
     }
     if (this.#look && !isWritable(STDERR)) return false;
+    // A terminal may have had room for half of the line before, which comes to its end first.
+    this.#rest = this.#writeSome(this.#rest);
+    if (this.#rest.length > 0) return false;
+    const left = this.#writeSome(bytes);
+    if (left.length === bytes.length) return false;
+    this.#rest = left;
+    return true;
+  }
+
+  /** @returns what there was no room for. */
+  #writeSome(bytes: Uint8Array): Uint8Array {
+    let left = bytes;
+    for (let attempt = 0; left.length > 0 && attempt < ATTEMPTS; attempt++) {
+      // A terminal also refuses while somebody else is just writing to it: then there is room.
+      if (attempt > 0 && !isWritable(this.#descriptor)) break;
+      left = left.subarray(this.#write(left));
+    }
+    return left;
+  }
+
+  #write(bytes: Uint8Array): number {
     try {
-      writeSync(this.#descriptor, bytes);
-      return true;
+      return writeSync(this.#descriptor, bytes);
     } catch (error) {
       // EAGAIN: nobody reads; EPIPE, EIO: nobody will; ENOSPC: the log's disk is full. The count of
       // dropped lines is all that can be done about any of them.
       if (errorCode(error) === undefined) throw error;
-      return false;
+      return 0;
     }
   }
 }
