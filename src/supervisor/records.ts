@@ -210,6 +210,11 @@ export class Records {
     });
   }
 
+  /** Removes what is in the place of a service's directory: nothing is read or written through a link. */
+  checkDirectory(service: string): void {
+    this.#attempt(undefined, () => this.#checkDirectory(service));
+  }
+
   /** Compares sysmgr's own pid file with what it should say, and sets it right. */
   verifyOwnPid(): void {
     this.#attempt(undefined, () => {
@@ -362,7 +367,6 @@ export class Records {
     ensureDirectory(stateDirectory(this.rundir, service));
   }
 
-  /** What is in the place of a service's directory is removed; a link is not written through. */
   #checkDirectory(service: string): void {
     const path = stateDirectory(this.rundir, service);
     const status = lstatSync(path, { throwIfNoEntry: false });

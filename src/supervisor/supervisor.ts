@@ -199,6 +199,7 @@ export class Supervisor {
     if (supervised === undefined) return;
     clearTimeout(supervised.lockLook);
     supervised.lockLook = undefined;
+    this.records.checkDirectory(name);
     const reading = this.#readLock(supervised);
     if (reading === undefined) return;
     const { lock, complete } = reading;

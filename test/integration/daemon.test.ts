@@ -74,7 +74,7 @@ test.concurrent(
     const harm = [
       () => writeFileSync(join(box.rundir, "pid"), `${bystander.pid}\n`),
       () => rmSync(join(box.rundir, "pid")),
-      () => rmSync(box.rundir, { recursive: true }),
+      () => rmSync(box.rundir, { recursive: true, force: true }),
       () => renameSync(box.rundir, join(box.directory, "moved")),
     ];
     for (const act of harm) {
@@ -584,7 +584,7 @@ test.concurrent(
     await box.start();
     const pid = await box.up("a");
     for (let round = 0; round < 3; round++) {
-      rmSync(box.rundir, { recursive: true });
+      rmSync(box.rundir, { recursive: true, force: true });
       await until(() => box.ownPid() === box.daemon.pid, "its pid is back");
       await until(() => box.pid("a") === pid, "the service's pid is back");
       await until(
