@@ -2,7 +2,7 @@
  * The one door to processes: start, watch, signal, look. The supervisor is given these functions, so a
  * test can stand in the door.
  */
-import { existsSync, openSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, statSync } from "node:fs";
 import { errorCode, reasonOf } from "../errors.ts";
 import { isAlive } from "../identity.ts";
 import { isUnsupported, openProcess } from "../libc.ts";
@@ -57,6 +57,8 @@ const POLL_INTERVAL = 900;
  * for ten times as long as it took.
  */
 const SNAPSHOT_LIFETIME = 20;
+/** Reading /proc while a file is open, and one for the process itself. */
+const SPARE_DESCRIPTORS = 4;
 const SHELL = "/bin/sh";
 const STDOUT = 1;
 const STDERR = 2;
@@ -78,6 +80,8 @@ export const systemProcesses: Processes = {
 };
 
 function start(request: StartRequest): number {
+  const shortage = shortageOfDescriptors();
+  if (shortage !== undefined) throw new StartError(shortage);
   try {
     return spawn([request.path], request);
   } catch (error) {
@@ -89,6 +93,23 @@ function start(request: StartRequest): number {
     return spawn([SHELL, request.path], request);
   } catch (error) {
     throw new StartError(startFailure(error, SHELL));
+  }
+}
+
+/**
+ * Every process that is watched takes a descriptor. If the last ones went to a start, no lock could be
+ * read and no service be stopped to make room, so some always stay free.
+ * @returns why not, when there are too few.
+ */
+function shortageOfDescriptors(): string | undefined {
+  const opened: number[] = [];
+  try {
+    while (opened.length < SPARE_DESCRIPTORS) opened.push(openSync("/", "r"));
+    return undefined;
+  } catch (error) {
+    return reasonOf(error);
+  } finally {
+    for (const descriptor of opened) closeSync(descriptor);
   }
 }
 
@@ -148,6 +169,10 @@ function startFailure(error: unknown, path: string): string {
 }
 
 function watch(pid: number, onEnd: (exit: Exit) => void): void {
+  if (shortageOfDescriptors() !== undefined) {
+    poll(pid, onEnd);
+    return;
+  }
   let descriptor: number | undefined;
   try {
     descriptor = openProcess(pid);

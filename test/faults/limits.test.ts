@@ -132,8 +132,7 @@ faultTest(
     const few = `--nofile=${descriptors(box) - NAMES.length + 3}`;
     await box.crash();
     box.spawn([], {}, { through: ["prlimit", few] });
-    await box.tells(/ adopted /);
-    await box.tells(/EMFILE/);
+    for (const name of NAMES) await box.tells(new RegExp(` ${name}: adopted`));
     box.daemon.kill("SIGUSR1");
     await box.severalSeconds();
     expect(NAMES.map((name) => box.alive(name))).toEqual(
@@ -238,7 +237,8 @@ async function startCrowded(box: Stage): Promise<void> {
   for (const name of FIRST) box.script(name, FOREVER);
   await box.start();
   for (const name of FIRST) await box.recorded(name);
-  await limitDescriptors(box, descriptors(box) + 3);
+  // sysmgr keeps four free, so that locks can be read: there is room for two more.
+  await limitDescriptors(box, descriptors(box) + 6);
 }
 
 let users = 0;
