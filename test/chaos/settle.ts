@@ -6,6 +6,7 @@ import type { Respawner } from "./respawner.ts";
 const PATIENCE = 30_000;
 const INTERVAL = 100;
 const HOLD = 300;
+const ATTEMPTS = 4;
 
 /** What it came to. */
 export interface Outcome {
@@ -21,13 +22,21 @@ export async function settle(
   respawner: Respawner,
   usual: Descriptors | undefined,
 ): Promise<Outcome> {
-  const deadline = performance.now() + PATIENCE;
-  const first = await until(arena, respawner, usual, deadline);
-  if (first.problems.length > 0) return first;
-  await Bun.sleep(HOLD);
-  const second = await look(arena, respawner, usual);
-  const firm = second.problems.filter(({ passing }) => !passing);
-  if (firm.length > 0) return { ...second, problems: firm };
+  for (let attempt = 1; ; attempt++) {
+    const first = await until(
+      arena,
+      respawner,
+      usual,
+      performance.now() + PATIENCE,
+    );
+    if (first.problems.length > 0) return first;
+    await Bun.sleep(HOLD);
+    const second = await look(arena, respawner, usual);
+    const firm = second.problems.filter(({ passing }) => !passing);
+    if (firm.length === 0) break;
+    // A service that was told to end may take its time for it, and end just now.
+    if (attempt === ATTEMPTS) return { ...second, problems: firm };
+  }
   return await until(arena, respawner, usual, performance.now() + PATIENCE);
 }
 
