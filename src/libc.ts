@@ -4,15 +4,36 @@
  */
 import { type Pointer, dlopen, ptr, read } from "bun:ffi";
 
-/** Thrown where libc cannot be called at all, or a call fails with a code that nobody expects. */
+/** A call that failed; `code` is as in the errors of node:fs. */
 export class LibcError extends Error {
+  readonly code: string;
+
   constructor(
     readonly call: string,
     readonly errno: number,
   ) {
     super(`${call}: error ${errno}`);
+    this.code = ERROR_NAMES[errno] ?? `ERRNO${errno}`;
   }
 }
+
+/** What these calls can answer (errno(3)); the numbers are those of every machine that Bun runs on. */
+const ERROR_NAMES: Readonly<Record<number, string>> = {
+  1: "EPERM",
+  2: "ENOENT",
+  5: "EIO",
+  9: "EBADF",
+  12: "ENOMEM",
+  13: "EACCES",
+  20: "ENOTDIR",
+  22: "EINVAL",
+  23: "ENFILE",
+  24: "EMFILE",
+  28: "ENOSPC",
+  30: "EROFS",
+  38: "ENOSYS",
+  95: "EOPNOTSUPP",
+};
 
 const SYS_PIDFD_OPEN = 434; // The same on every machine since Linux 5.3.
 const AT_FDCWD = -100;

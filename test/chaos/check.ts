@@ -39,7 +39,7 @@ const STATE_FILES: Readonly<Record<string, RegExp>> = {
   pid: /^[1-9][0-9]*\n$/,
   exit: /^(0|[1-9][0-9]{0,2}|SIG[A-Z0-9+]+|unknown)\n$/,
   starts: /^(0|[1-9][0-9]*)\n$/,
-  lock: /^(0|once|[1-9][0-9]?|(SIG)?[A-Z]{2,}[0-9]?)?\n?$/,
+  lock: /^(0|once|[1-9][0-9]?|(SIG)?[A-Z]{2,}[0-9]?)?\s*$/,
   waiting: /^[^\0]+\n$/,
 };
 
