@@ -253,8 +253,9 @@ function watchRundir(
         supervisor.stateChanged(service);
     },
     replaced: (present) => {
-      if (present) reclaim();
-      else log.warn(`${rundir}: not there any more, making it again`);
+      if (!present) log.warn(`${rundir}: not there any more, making it again`);
+      // It is claimed before anything is written, so that no second sysmgr comes in between.
+      reclaim();
       supervisor.rundirReplaced();
       if (!present) watch.check();
     },

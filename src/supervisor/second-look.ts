@@ -8,10 +8,13 @@ import { errorCode } from "../errors.ts";
 
 /** Milliseconds without a change after which nothing can have been dropped. */
 const QUIET = 10;
+/** A directory that never is quiet is looked at all the same after so many milliseconds. */
+const LONGEST_WAIT = 100;
 
 /** Names that are to be looked at a second time. */
 export class SecondLook {
-  readonly #names = new Set<string>();
+  /** Each with the time of its first event. */
+  readonly #names = new Map<string, number>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
@@ -25,14 +28,15 @@ export class SecondLook {
 
   /** Something happened to a name. */
   note(name: string): void {
-    this.#names.add(name);
+    if (!this.#names.has(name)) this.#names.set(name, performance.now());
     this.#timer ??= setTimeout(() => this.#pass(), QUIET);
   }
 
   #pass(): void {
     this.#timer = undefined;
-    for (const name of [...this.#names]) {
-      if (changedJustNow(this.directoryOf(name))) continue;
+    for (const [name, since] of [...this.#names]) {
+      const patient = performance.now() - since < LONGEST_WAIT;
+      if (patient && changedJustNow(this.directoryOf(name))) continue;
       this.#names.delete(name);
       this.look(name);
     }
