@@ -3,7 +3,7 @@
  * read-only, deleted or replaced run directory costs nothing but the files: they are written again as
  * soon as they can be, and what somebody else put in their place is set right.
  */
-import { lstatSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { errorCode, reasonOf } from "../errors.ts";
 import {
@@ -160,6 +160,10 @@ export class Records {
     this.#attempt(service, () => {
       removeFile(statePath(this.rundir, service, "waiting"));
       removeFile(statePath(this.rundir, service, "pid"));
+      const directory = stateDirectory(this.rundir, service);
+      // Its sysmgr-depends may have been killed while writing; it is gone, even where nobody waits for it.
+      if (existsSync(directory))
+        removeLeftovers(directory, (name) => name.startsWith(".waiting."));
     });
   }
 
@@ -429,11 +433,18 @@ export function removeState(
   return undefined;
 }
 
-/** Removes temporary files whose writers were killed before they could rename them. */
-export function removeLeftovers(directory: string): void {
+/**
+ * Removes temporary files whose writers were killed before they could rename them.
+ * @param isDead says of a name that its writer is gone, where that cannot be seen from its pid.
+ */
+export function removeLeftovers(
+  directory: string,
+  isDead: (name: string) => boolean = () => false,
+): void {
   for (const name of readdirSync(directory)) {
     const owner = temporaryOwner(name);
-    if (owner !== undefined && (owner === process.pid || !isAlive(owner)))
+    if (owner === undefined) continue;
+    if (owner === process.pid || !isAlive(owner) || isDead(name))
       removeFile(join(directory, name));
   }
 }
