@@ -110,6 +110,11 @@ export function temporaryOwner(name: string): number | undefined {
   return match === null ? undefined : Number(match[1]);
 }
 
+/** Turns a file's time of change, in nanoseconds, into the milliseconds that JavaScript's clock counts. */
+export function toMilliseconds(nanoseconds: bigint): number {
+  return Number(nanoseconds / 1_000_000n);
+}
+
 /** Whether an error says that there is nothing of that name. */
 export function isAbsence(error: unknown): boolean {
   const code = errorCode(error);

@@ -11,7 +11,7 @@
  */
 import { join } from "node:path";
 import { SETTLE_TIME } from "./config.ts";
-import { type Reading, readSmallFile } from "./files.ts";
+import { type Reading, readSmallFile, toMilliseconds } from "./files.ts";
 import { signalName, signalNumber } from "./signals.ts";
 
 /** The files of a service. */
@@ -97,7 +97,7 @@ export function readLock(
     reading.found !== "text" ||
     reading.text === "" ||
     reading.text.endsWith("\n") ||
-    Math.abs(Date.now() - Number(reading.modified / 1_000_000n)) >= SETTLE_TIME;
+    Math.abs(Date.now() - toMilliseconds(reading.modified)) >= SETTLE_TIME;
   return { lock: stateOf(reading, parseLock), complete };
 }
 

@@ -1,4 +1,5 @@
 /** What can be seen of one service from outside: its file in SYSDIR and its files in RUNDIR. */
+import { toMilliseconds } from "../files.ts";
 import { verify } from "../identity.ts";
 import { processOwner, readProcess, readServiceMark } from "../proc.ts";
 import {
@@ -62,7 +63,7 @@ export function look(places: Places, name: string): View {
     pid,
     since:
       recorded.is === "present" && pid !== undefined
-        ? milliseconds(recorded.modified)
+        ? toMilliseconds(recorded.modified)
         : undefined,
     lock: lockOf(readLock(rundir, name).lock),
     exit: understood(exit),
@@ -71,7 +72,7 @@ export function look(places: Places, name: string): View {
     starting:
       !lastStartEnded &&
       starts.is === "present" &&
-      Math.abs(Date.now() - milliseconds(starts.modified)) < START_TAKES,
+      Math.abs(Date.now() - toMilliseconds(starts.modified)) < START_TAKES,
     waitingFor:
       pid === undefined ? [] : (understood(readWaiting(rundir, name)) ?? []),
   };
@@ -107,10 +108,6 @@ function runningPid(
   if (processOwner(pid) !== processOwner(runningSysmgr(rundir) ?? pid))
     return undefined;
   return mark?.service === name && mark.rundir === rundir ? pid : undefined;
-}
-
-function milliseconds(nanoseconds: bigint): number {
-  return Number(nanoseconds / 1_000_000n);
 }
 
 /** A lock that makes no sense still holds. */

@@ -5,6 +5,7 @@
 import { readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { errorCode } from "../errors.ts";
+import { toMilliseconds } from "../files.ts";
 import { isAlive, stampOf, verify } from "../identity.ts";
 import { sessionOf } from "../libc.ts";
 import {
@@ -60,7 +61,7 @@ export class Adoption {
       );
     }
     const { value: pid, modified } = state;
-    const startedAt = Number(modified / 1_000_000n);
+    const startedAt = toMilliseconds(modified);
     if (!procMounted()) return cautious(pid, startedAt);
     if (verify(pid, modified) === "same" || this.#isMarkedLeader(service, pid))
       return { pid, trusted: true, ended: false, startedAt };
@@ -106,7 +107,7 @@ export class Adoption {
     exitAt: bigint,
   ): boolean {
     return (
-      startedAt > Number(exitAt / 1_000_000n) &&
+      startedAt > toMilliseconds(exitAt) &&
       wasMadeBy(join(this.#sysdir, service), pid)
     );
   }
@@ -129,7 +130,7 @@ export class Adoption {
   #wasLastStart(rundir: string, service: string, found: Found): boolean {
     const starts = readStarts(rundir, service);
     if (starts.is !== "present") return true;
-    const counted = Number(starts.modified / 1_000_000n);
+    const counted = toMilliseconds(starts.modified);
     if (found.startedAt <= counted + LAST_START_MARGIN) return true;
     // The run directory may not have been writable when it was started.
     return wasMadeBy(join(this.#sysdir, service), found.pid);

@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { type Configuration, SETTLE_TIME } from "../config.ts";
 import { errorCode, reasonOf } from "../errors.ts";
-import { isAbsence, temporaryOwner } from "../files.ts";
+import { isAbsence } from "../files.ts";
 import {
   type Exit,
   type Lock,
@@ -597,9 +597,4 @@ export class Supervisor {
       return undefined;
     }
   }
-}
-
-/** Names in the run directory that can be services. */
-export function isServiceDirectory(name: string): boolean {
-  return !name.startsWith(".") && temporaryOwner(name) === undefined;
 }
