@@ -69,9 +69,10 @@ export class Adoption {
       return { pid, trusted: true, ended: true, startedAt };
     // The pid file is of a process that has ended, or somebody has overwritten it.
     const found = this.#findUnrecorded(rundir, service);
-    return found !== undefined && this.#wasLastStart(rundir, service, found)
-      ? found
-      : undefined;
+    if (found !== undefined && this.#wasLastStart(rundir, service, found))
+      return found;
+    // A stranger's pid says, as garbage does, that something ran, but not in which group.
+    return isAlive(pid) ? this.#findLeaderless(service) : undefined;
   }
 
   /**

@@ -404,6 +404,33 @@ test.concurrent("adopted services are stopped by a shutdown", async () => {
 });
 
 test.concurrent(
+  "what a service has left behind is stopped by the next sysmgr although its pid file names a stranger",
+  async () => {
+    await using box = new Sandbox();
+    box.script(
+      "a",
+      '(trap "" TERM; echo > "$DIR/ready"; exec sleep 1001) & exec sleep 1000',
+    );
+    await box.start();
+    const first = await box.up("a");
+    await until(() => box.read("ready"), "its child ignores TERM");
+    process.kill(first, "SIGKILL");
+    await until(() => box.state("a", "exit"), "its end is recorded");
+    const [orphan] = box.processes().filter((pid) => pid !== first);
+    await box.crash();
+    const stranger = box.bystander();
+    writeFileSync(join(box.rundir, "a", "pid"), `${stranger.pid}\n`);
+    await box.start(["-t", "1"]);
+    await until(
+      () => orphan !== undefined && !isRunning(orphan),
+      "what it has left behind is gone",
+    );
+    await box.up("a", stranger.pid);
+    expect(isRunning(stranger.pid)).toBeTrue();
+  },
+);
+
+test.concurrent(
   "what is written and removed while no sysmgr runs is obeyed when one does",
   async () => {
     await using box = new Sandbox();
