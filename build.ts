@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { version } from "./package.json";
 import { bunExecutable } from "./src/build/bun-executable.ts";
 import { BuildError, run } from "./src/build/command.ts";
+import { compile } from "./src/build/compile.ts";
 import { staticLink } from "./src/static-link/link.ts";
 import { MACHINES, type Machine, isHost } from "./src/static-link/machines.ts";
 import { findToolchain } from "./src/static-link/toolchain.ts";
@@ -38,7 +39,22 @@ async function build(): Promise<void> {
   try {
     const compiled = join(temporary, "compiled");
     const binary = join(temporary, name);
-    await compile(compiled, machine, { sysdir, rundir });
+    await compile({
+      outfile: compiled,
+      constants: {
+        BUILD_VERSION: version,
+        BUILD_SYSDIR: sysdir,
+        BUILD_RUNDIR: rundir,
+      },
+      ...(isHost(machine)
+        ? {}
+        : {
+            foreign: {
+              target: `bun-${targetOf(machine)}`,
+              executable: await bunExecutable(machine),
+            },
+          }),
+    });
     if (values.dynamic) renameSync(compiled, binary);
     else
       staticLink({
@@ -90,53 +106,12 @@ function machineFor(target: string): Machine {
   throw new BuildError(`--target: '${target}' is not one of ${targets(", ")}`);
 }
 
-function targetOf(machine: Machine): string {
+function targetOf(machine: Machine): `linux-${Machine["hostArch"]}` {
   return `linux-${machine.hostArch}`;
 }
 
 function targets(separator: string): string {
   return Object.values(MACHINES).map(targetOf).join(separator);
-}
-
-async function compile(
-  outfile: string,
-  machine: Machine,
-  defaults: { sysdir: string; rundir: string },
-): Promise<void> {
-  const constants = {
-    BUILD_VERSION: version,
-    BUILD_SYSDIR: defaults.sysdir,
-    BUILD_RUNDIR: defaults.rundir,
-  };
-  const target = isHost(machine)
-    ? []
-    : [
-        `--target=bun-${targetOf(machine)}`,
-        `--compile-executable-path=${await bunExecutable(machine)}`,
-      ];
-  await run([
-    process.execPath,
-    "build",
-    "--compile",
-    "--production",
-    "--minify",
-    "--bytecode",
-    "--format=esm",
-    "--splitting",
-    // No file is read for configuration, wherever the program is started from.
-    "--no-compile-autoload-dotenv",
-    "--no-compile-autoload-bunfig",
-    "--no-compile-autoload-tsconfig",
-    "--no-compile-autoload-package-json",
-    // Keeps BUN_OPTIONS=--preload from running code that is not in the binary.
-    "--compile-exec-argv=--disallow-code-generation-from-strings=strict",
-    ...Object.entries(constants).map(
-      ([name, value]) => `--define=${name}=${JSON.stringify(value)}`,
-    ),
-    ...target,
-    join(import.meta.dir, "src/main.ts"),
-    `--outfile=${outfile}`,
-  ]);
 }
 
 /** A binary that does not run is never given its final name. */

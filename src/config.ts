@@ -2,7 +2,7 @@
  * Everything that people may want to know or set: where things are, how long things take.
  * Defaults are fixed when building (`bun run build --sysdir=… --rundir=…`), as in a config.h.
  */
-import { resolve } from "node:path";
+import { absolutePath } from "./paths.ts";
 
 /** What one run of an applet works with. */
 export interface Configuration {
@@ -114,5 +114,5 @@ export function parseSeconds(text: string, name: string): number {
 function directory(path: string, name: string): string {
   if (path === "" || path.includes("\0"))
     throw new ConfigurationError(`${name}: '${path}' is not a directory name`);
-  return resolve(path);
+  return absolutePath(path);
 }

@@ -1,19 +1,26 @@
 /** Reading and writing of small files that others may write too, or may have put traps in place of. */
-import {
-  chmodSync,
-  closeSync,
-  constants,
-  fchmodSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readSync,
-  renameSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { basename, dirname, join } from "node:path";
 import { errorCode } from "./errors.ts";
+import { baseName } from "./paths.ts";
+import { SystemError } from "./system/error.ts";
+import {
+  changeMode,
+  changeModeOf,
+  close,
+  CREATE,
+  linkStatus,
+  list,
+  makeDirectory,
+  open,
+  READ_UNLINKED,
+  readInto,
+  removeDirectory,
+  rename,
+  status,
+  statusOf,
+  tryOpen,
+  unlink,
+  writeSome,
+} from "./system/files.ts";
 
 /** What was found where a small file should be. */
 export type Reading =
@@ -23,6 +30,11 @@ export type Reading =
 
 const READABLE_BY_ALL = 0o644;
 const DIRECTORY_MODE = 0o755;
+/** Bytes; the files that are read all the time are shorter. */
+const SHORT = 256;
+const ENOENT = 2;
+const EEXIST = 17;
+const ENOTDIR = 20;
 
 /**
  * Reads a file of at most `longest` bytes. A link is not followed, a FIFO is not waited for, a device
@@ -31,21 +43,20 @@ const DIRECTORY_MODE = 0o755;
  * @throws the system's error when the file is there but cannot be opened or read (EACCES, EIO, …).
  */
 export function readSmallFile(path: string, longest: number): Reading {
-  const opened = openToRead(path);
-  if (typeof opened !== "number") return opened;
+  const opened = tryOpen(path, READ_UNLINKED);
+  if (opened < 0) return unopened(path, -opened);
   try {
-    const status = fstatSync(opened, { bigint: true });
-    if (status.isDirectory()) return { found: "garbage", why: "a directory" };
-    if (!status.isFile())
-      return { found: "garbage", why: "not a regular file" };
-    const buffer = Buffer.alloc(longest + 1);
-    const length = readSync(opened, buffer, 0, longest + 1, 0);
+    const found = statusOf(opened);
+    if (found.isDirectory) return { found: "garbage", why: "a directory" };
+    if (!found.isFile) return { found: "garbage", why: "not a regular file" };
+    const buffer = bufferFor(longest + 1);
+    const length = readInto(opened, buffer, longest + 1);
     if (length > longest)
       return { found: "garbage", why: `longer than ${longest} bytes` };
     const text = buffer.toString("utf8", 0, length);
-    return { found: "text", text, modified: status.mtimeNs };
+    return { found: "text", text, modified: found.modified };
   } finally {
-    closeSync(opened);
+    close(opened);
   }
 }
 
@@ -64,13 +75,13 @@ export function replaceFile(
   try {
     try {
       // The mode is set explicitly because services inherit sysmgr's umask, so it must stay as it is.
-      fchmodSync(file, READABLE_BY_ALL);
-      writeFileSync(file, content);
+      changeModeOf(file, READABLE_BY_ALL);
+      writeAll(file, content);
     } finally {
-      closeSync(file);
+      close(file);
     }
     finish?.(temporary);
-    renameSync(temporary, path);
+    rename(temporary, path);
   } catch (error) {
     removeFile(temporary);
     throw error;
@@ -83,13 +94,17 @@ export function replaceFile(
  * @throws the system's error.
  */
 export function removeFile(path: string): boolean {
-  try {
-    unlinkSync(path);
-    return true;
-  } catch (error) {
-    if (isAbsence(error)) return false;
-    throw error;
+  return unlink(path);
+}
+
+/** Removes whatever is at a path, a directory with all that is in it. @throws the system's error. */
+export function removeTree(path: string): void {
+  if (linkStatus(path)?.isDirectory !== true) {
+    unlink(path);
+    return;
   }
+  for (const { name } of list(path)) removeTree(`${path}/${name}`);
+  removeDirectory(path);
 }
 
 /**
@@ -98,10 +113,16 @@ export function removeFile(path: string): boolean {
  * @throws the system's error.
  */
 export function ensureDirectory(path: string): void {
-  const first = mkdirSync(path, { recursive: true, mode: DIRECTORY_MODE });
-  if (first === undefined) return;
-  for (let made = path; made.length >= first.length; made = dirname(made))
-    chmodSync(made, DIRECTORY_MODE);
+  try {
+    if (makeDirectory(path, DIRECTORY_MODE)) changeMode(path, DIRECTORY_MODE);
+    else if (status(path)?.isDirectory !== true)
+      throw new SystemError("mkdir", EEXIST, path);
+  } catch (error) {
+    const above = path.slice(0, path.lastIndexOf("/"));
+    if (errorCode(error) !== "ENOENT" || above === "") throw error;
+    ensureDirectory(above);
+    ensureDirectory(path);
+  }
 }
 
 /** Whether a name is one that replaceFile uses on its way; gives the pid of the process that made it. */
@@ -122,31 +143,40 @@ export function isAbsence(error: unknown): boolean {
 }
 
 function temporaryName(path: string, pid: number): string {
-  return join(dirname(path), `.${basename(path)}.${pid}`);
+  const name = baseName(path);
+  return `${path.slice(0, -name.length)}.${name}.${pid}`;
 }
 
-function openToRead(path: string): number | Reading {
-  const flags =
-    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  try {
-    return openSync(path, flags);
-  } catch (error) {
-    if (isAbsence(error)) return { found: "nothing" };
-    if (errorCode(error) === "ELOOP")
-      return { found: "garbage", why: "a symbolic link" };
-    if (errorCode(error) === "ENXIO")
-      return { found: "garbage", why: "a socket or device" };
-    throw error;
-  }
+/** Why a file that is to be read could not be opened. */
+function unopened(path: string, errno: number): Reading {
+  // Most files are not there most of the time, so nothing is made for that but the answer.
+  if (errno === ENOENT || errno === ENOTDIR) return { found: "nothing" };
+  const error = new SystemError("open", errno, path);
+  if (error.code === "ELOOP")
+    return { found: "garbage", why: "a symbolic link" };
+  if (error.code === "ENXIO")
+    return { found: "garbage", why: "a socket or device" };
+  throw error;
 }
 
 function openNew(path: string): number {
-  try {
-    return openSync(path, "wx", READABLE_BY_ALL);
-  } catch (error) {
-    if (errorCode(error) !== "EEXIST") throw error;
-    // Left by an earlier process that had this pid and was killed before the rename.
-    unlinkSync(path);
-    return openSync(path, "wx", READABLE_BY_ALL);
-  }
+  const opened = tryOpen(path, CREATE, READABLE_BY_ALL);
+  if (opened >= 0) return opened;
+  if (-opened !== EEXIST) throw new SystemError("open", -opened, path);
+  // Left by an earlier process that had this pid and was killed before the rename.
+  unlink(path);
+  return open(path, CREATE, READABLE_BY_ALL);
+}
+
+function writeAll(file: number, content: string): void {
+  let rest = Buffer.from(content);
+  while (rest.length > 0) rest = rest.subarray(writeSome(file, rest));
+}
+
+let buffer = Buffer.from(new ArrayBuffer(SHORT));
+
+/** Memory that the next reading may use again. */
+function bufferFor(length: number): Buffer {
+  if (length > buffer.length) buffer = Buffer.from(new ArrayBuffer(length));
+  return buffer;
 }

@@ -5,6 +5,7 @@
  * nanoseconds, as a stamp made of the pid, the kernel's start time and the boot. Unlike a time of day
  * it holds when the system clock is set.
  */
+import { sendSignal } from "./system/processes.ts";
 import { bootIdentity, type ProcessStatus, readProcess } from "./proc.ts";
 
 /** What is known of the process that a file names. */
@@ -53,12 +54,8 @@ export function verify(pid: number, modified: bigint): Verdict {
 
 /** Whether a process exists, one that has ended but was not waited for included (kill(2), signal 0). */
 export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "EPERM";
-  }
+  const problem = sendSignal(pid, 0);
+  return problem === undefined || problem === "EPERM";
 }
 
 /** FNV-1a, 32 bits: spreads well, and a collision only matters between two users of the same pid. */

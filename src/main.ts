@@ -1,5 +1,5 @@
 /** One file, three names: picks the applet and loads nothing but what that applet needs. */
-import { basename } from "node:path";
+import { baseName } from "./paths.ts";
 
 const NO_SUCH_APPLET = 127;
 
@@ -20,7 +20,7 @@ async function main(calledAs: string, rawArguments: string[]): Promise<number> {
     ? nameOf(calledAs)
     : undefined;
   const [first] = rawArguments;
-  const name = own ?? (first === undefined ? "" : basename(first));
+  const name = own ?? (first === undefined ? "" : baseName(first));
   const rest = own === undefined ? rawArguments.slice(1) : rawArguments;
   if (own === undefined && first?.startsWith("-"))
     return aboutTheBinary(rawArguments, calledAs);
@@ -33,7 +33,7 @@ async function main(calledAs: string, rawArguments: string[]): Promise<number> {
 
 /** A login shell's leading dash is not part of the name. */
 function nameOf(calledAs: string): string {
-  return basename(calledAs).replace(/^-/, "");
+  return baseName(calledAs).replace(/^-/, "");
 }
 
 function isAboutTheBinary(argument: string | undefined): boolean {

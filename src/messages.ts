@@ -1,7 +1,7 @@
 /** How the applets speak: `applet: what happened`, one line each, on stderr. */
 import { type ConsolaInstance, createConsola } from "consola/core";
-import { writeSync } from "node:fs";
 import { errorCode } from "./errors.ts";
+import { writeSome } from "./system/files.ts";
 import { printable } from "./text.ts";
 
 const STDERR = 2;
@@ -52,7 +52,7 @@ export function writeFully(descriptor: number, text: string): boolean {
   let rest = Buffer.from(text);
   while (rest.length > 0) {
     try {
-      rest = rest.subarray(writeSync(descriptor, rest));
+      rest = rest.subarray(writeSome(descriptor, rest));
     } catch (error) {
       // Somebody else has set O_NONBLOCK on a pipe that is shared with this process.
       if (errorCode(error) === "EPIPE") return false;

@@ -1,6 +1,6 @@
 /** What /proc tells of processes. Everything here also answers, with less, where /proc is missing. */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { errorCode } from "./errors.ts";
+import { exists, list, readBytes, readText, status } from "./system/files.ts";
 
 /** One process as /proc/PID/stat shows it (proc(5)). */
 export interface ProcessStatus {
@@ -30,13 +30,13 @@ const MILLISECONDS_PER_TICK = 10;
 
 /** Whether /proc is mounted and shows this process. */
 export function procMounted(): boolean {
-  return existsSync("/proc/self/stat");
+  return exists("/proc/self/stat");
 }
 
 /** Reads a process's status; undefined when there is no such process, or no /proc. */
 export function readProcess(pid: number): ProcessStatus | undefined {
   try {
-    return parseStatus(readFileSync(`/proc/${pid}/stat`, "latin1"));
+    return parseStatus(readText(`/proc/${pid}/stat`, "latin1"));
   } catch (error) {
     // ESRCH: it ended between open and read; EACCES, EPERM: /proc is mounted with hidepid (proc(5)).
     const expected = ["ENOENT", "ESRCH", "ENOTDIR", "EACCES", "EPERM"];
@@ -47,12 +47,15 @@ export function readProcess(pid: number): ProcessStatus | undefined {
 
 /** All processes that there are; empty without /proc. */
 export function readProcesses(): ProcessStatus[] {
+  return processIds().flatMap((pid) => readProcess(pid) ?? []);
+}
+
+/** The pids of all processes that there are; empty without /proc. */
+export function processIds(): number[] {
   if (!procMounted()) return [];
-  return readdirSync("/proc").flatMap((name) => {
-    const status = /^[1-9][0-9]*$/.test(name)
-      ? readProcess(Number(name))
-      : undefined;
-    return status === undefined ? [] : [status];
+  return list("/proc").flatMap(({ name }) => {
+    const pid = Number(name);
+    return Number.isInteger(pid) ? [pid] : [];
   });
 }
 
@@ -61,37 +64,36 @@ export function readProcesses(): ProcessStatus[] {
  * put in that place since. Undefined when it has none, or when that must not be read.
  */
 export function readServiceMark(pid: number): ServiceMark | undefined {
-  const environment = readEnvironment(pid);
+  const environment = readQuietly(`/proc/${pid}/environ`);
   const service = variable(environment, "SYSMGR_SERVICE");
+  if (service === undefined) return undefined;
   const rundir = variable(environment, "RUNDIR");
-  return service === undefined || rundir === undefined
-    ? undefined
-    : { service, rundir };
+  return rundir === undefined ? undefined : { service, rundir };
 }
 
 /** The arguments that a process was executed with; undefined where they cannot be read. */
 export function readArguments(pid: number): string[] | undefined {
-  const text = readQuietly(`/proc/${pid}/cmdline`);
+  const text = readQuietly(`/proc/${pid}/cmdline`)?.toString("utf8");
   // Empty while it is still being executed, and once it has ended.
   return text ? text.replace(/\0$/, "").split("\0") : undefined;
 }
 
 /** The user that a process belongs to; undefined when there is no such process, or no /proc. */
 export function processOwner(pid: number): number | undefined {
-  return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid;
+  return status(`/proc/${pid}`)?.owner;
 }
 
 /** When a process was started, in milliseconds since 1970, as far as the clock was not set since. */
-export function startTime(status: ProcessStatus): number {
-  const uptime = Number.parseFloat(readFileSync("/proc/uptime", "latin1"));
-  const age = uptime * 1000 - status.startTicks * MILLISECONDS_PER_TICK;
+export function startTime(process: ProcessStatus): number {
+  const uptime = Number.parseFloat(readText("/proc/uptime", "latin1"));
+  const age = uptime * 1000 - process.startTicks * MILLISECONDS_PER_TICK;
   return Date.now() - age;
 }
 
 /** A name for this run of the kernel, so that a pid of before a reboot is not taken for one of today. */
 export function bootIdentity(): string {
   try {
-    return readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+    return readText("/proc/sys/kernel/random/boot_id", "latin1").trim();
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
     return "";
@@ -113,14 +115,10 @@ export function parseStatus(text: string): ProcessStatus | undefined {
   };
 }
 
-function readEnvironment(pid: number): string {
-  return `\0${readQuietly(`/proc/${pid}/environ`) ?? ""}`;
-}
-
 /** Reads what a process shows of itself, unless it is gone or may not be looked at. */
-function readQuietly(path: string): string | undefined {
+function readQuietly(path: string): Buffer | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return readBytes(path);
   } catch (error) {
     const expected = ["ENOENT", "ESRCH", "EACCES", "EPERM", "ENOTDIR"];
     if (expected.includes(errorCode(error) ?? "")) return undefined;
@@ -128,10 +126,17 @@ function readQuietly(path: string): string | undefined {
   }
 }
 
-function variable(environment: string, name: string): string | undefined {
-  const start = environment.indexOf(`\0${name}=`);
-  if (start < 0) return undefined;
-  const from = start + name.length + 2;
-  const end = environment.indexOf("\0", from);
-  return environment.slice(from, end < 0 ? undefined : end);
+/** Looked for as bytes: every process is asked, and hardly any has it. */
+function variable(
+  environment: Buffer | undefined,
+  name: string,
+): string | undefined {
+  const key = `${name}=`;
+  let start = environment?.indexOf(key) ?? -1;
+  while (environment !== undefined && start > 0 && environment[start - 1] !== 0)
+    start = environment.indexOf(key, start + 1);
+  if (environment === undefined || start < 0) return undefined;
+  const from = start + key.length;
+  const end = environment.indexOf(0, from);
+  return environment.toString("utf8", from, end < 0 ? undefined : end);
 }

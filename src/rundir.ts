@@ -9,7 +9,6 @@
  *   RUNDIR/SERVICE/starts   how often it was started
  *   RUNDIR/SERVICE/waiting  what its script waits for in sysmgr-depends
  */
-import { join } from "node:path";
 import { SETTLE_TIME } from "./config.ts";
 import { type Reading, readSmallFile, toMilliseconds } from "./files.ts";
 import { signalName, signalNumber } from "./signals.ts";
@@ -49,7 +48,7 @@ const LONGEST_WAITING = 65_536;
 
 /** Where a service's state lies. */
 export function stateDirectory(rundir: string, service: string): string {
-  return join(rundir, service);
+  return `${rundir}/${service}`;
 }
 
 /** Where one of a service's files lies. */
@@ -63,7 +62,7 @@ export function statePath(
 
 /** Where sysmgr's own pid lies. */
 export function ownPidPath(rundir: string): string {
-  return join(rundir, "pid");
+  return `${rundir}/pid`;
 }
 
 /** Names that cannot be a service, because RUNDIR needs them for itself. */

@@ -1,20 +1,20 @@
 /** The service directory: which of its entries are services, and why the others are not. */
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readSync,
-  type Stats,
-  statSync,
-} from "node:fs";
-import { join } from "node:path";
 import { errorCode, reasonOf } from "./errors.ts";
 import { isReservedName } from "./rundir.ts";
+import { codeOf, SystemError } from "./system/error.ts";
+import {
+  close,
+  exists as existsAt,
+  linkStatus,
+  list,
+  mayExecute,
+  open,
+  READ,
+  readInto,
+  status,
+  statusOf,
+} from "./system/files.ts";
+import type { FileStatus } from "./system/status.ts";
 
 /** What an entry of the service directory is. */
 export type Entry =
@@ -32,27 +32,26 @@ const LONGEST_FIRST_LINE = 256;
  * @throws the system's error when it cannot be read.
  */
 export function listNames(sysdir: string): string[] {
-  return readdirSync(sysdir).filter((name) => !name.startsWith("."));
+  return list(sysdir)
+    .map(({ name }) => name)
+    .filter((name) => !name.startsWith("."));
 }
 
 /** Looks at one entry of the service directory. Never throws: what fails makes it unusable. */
 export function examine(sysdir: string, name: string): Entry {
-  const path = join(sysdir, name);
+  const path = `${sysdir}/${name}`;
   try {
     return examinePath(path, name, sysdir);
   } catch (error) {
-    const code = errorCode(error);
-    if (code !== "ENOENT") return unusable(reasonOf(error), true);
-    return lstatSync(path, { throwIfNoEntry: false }) === undefined
-      ? { is: "absent" }
-      : unusable("a symbolic link to nothing", true);
+    if (errorCode(error) === undefined) throw error;
+    return unusable(reasonOf(error), true);
   }
 }
 
 /** Whether the service directory has a file of that name, usable or not. */
 export function exists(sysdir: string, name: string): boolean {
-  const path = join(sysdir, name);
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  const path = `${sysdir}/${name}`;
+  return linkStatus(path) !== undefined;
 }
 
 /**
@@ -61,40 +60,39 @@ export function exists(sysdir: string, name: string): boolean {
  */
 export function interpreterProblem(path: string): string | undefined {
   const interpreter = interpreterOf(path);
-  if (interpreter === undefined || existsSync(interpreter)) return undefined;
+  if (interpreter === undefined || existsAt(interpreter)) return undefined;
   return `its interpreter ${interpreter} does not exist`;
 }
 
 function examinePath(path: string, name: string, sysdir: string): Entry {
-  const link = lstatSync(path);
-  const file = link.isSymbolicLink() ? statSync(path) : link;
+  const link = linkStatus(path);
+  if (link === undefined) return { is: "absent" };
+  const file = link.isLink ? status(path) : link;
+  if (file === undefined) return unusable("a symbolic link to nothing", true);
   const hidden = link !== file;
   if (isReservedName(name))
     return unusable("the name is needed for sysmgr's own state", false);
-  if (!file.isFile()) return unusable("not a regular file", hidden);
+  if (!file.isFile) return unusable("not a regular file", hidden);
   const danger = dangerAsRoot(file, sysdir);
   if (danger !== undefined) return unusable(danger, hidden);
   if (!isExecutable(path, file)) return unusable("not executable", hidden);
-  return { is: "service", changed: Math.max(link.ctimeMs, file.ctimeMs) };
+  return { is: "service", changed: Math.max(link.changedAt, file.changedAt) };
 }
 
-function isExecutable(path: string, file: Stats): boolean {
+function isExecutable(path: string, file: FileStatus): boolean {
   if ((file.mode & 0o111) === 0) return false;
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch (error) {
-    if (errorCode(error) === "EACCES") return false;
-    throw error;
-  }
+  const result = mayExecute(path);
+  if (result < 0 && codeOf(-result) !== "EACCES")
+    throw new SystemError("access", -result, path);
+  return result === 0;
 }
 
 /** What root runs must not be somebody else's to change. */
-function dangerAsRoot(file: Stats, sysdir: string): string | undefined {
+function dangerAsRoot(file: FileStatus, sysdir: string): string | undefined {
   if (process.geteuid?.() !== 0) return undefined;
   if ((file.mode & WRITABLE_BY_OTHERS) !== 0)
     return "writable by everybody, so not run as root";
-  if ((statSync(sysdir).mode & WRITABLE_BY_OTHERS) !== 0)
+  if (((status(sysdir)?.mode ?? 0) & WRITABLE_BY_OTHERS) !== 0)
     return `${sysdir} is writable by everybody, so nothing in it is run as root`;
   return undefined;
 }
@@ -106,20 +104,20 @@ function unusable(why: string, hidden: boolean): Entry {
 function interpreterOf(path: string): string | undefined {
   let file: number;
   try {
-    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    file = open(path, READ);
   } catch (error) {
     // A file that may be executed need not be readable; then there is nothing to say about it.
     if (errorCode(error) === undefined) throw error;
     return undefined;
   }
   try {
-    if (!fstatSync(file).isFile()) return undefined;
-    const buffer = Buffer.alloc(LONGEST_FIRST_LINE);
-    const length = readSync(file, buffer, 0, LONGEST_FIRST_LINE, 0);
+    if (!statusOf(file).isFile) return undefined;
+    const buffer = Buffer.from(new ArrayBuffer(LONGEST_FIRST_LINE));
+    const length = readInto(file, buffer, LONGEST_FIRST_LINE);
     const line = buffer.toString("utf8", 0, length).split("\n", 1)[0] ?? "";
     const match = /^#![ \t]*(\/[^ \t]*)/.exec(line);
     return match?.[1];
   } finally {
-    closeSync(file);
+    close(file);
   }
 }

@@ -17,7 +17,7 @@ import {
   replaceFile,
   temporaryOwner,
 } from "../src/files.ts";
-import { setModified } from "../src/libc.ts";
+import { setModified } from "../src/system/files.ts";
 import {
   openDescriptors,
   TemporaryDirectory,

@@ -1,8 +1,8 @@
 /** `sysmgr --list` and `sysmgr --install DIR`: what the binary can be called, and links to call it so. */
-import { lstatSync, readlinkSync, realpathSync, symlinkSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
 import { reasonOf } from "../errors.ts";
 import { createSimpleMessages, writeFully } from "../messages.ts";
+import { absolutePath, relativePath } from "../paths.ts";
+import { linkStatus, makeLink, readLink, realPath } from "../system/files.ts";
 
 const STDOUT = 1;
 const USAGE_INSTALL = "usage: sysmgr --install DIR";
@@ -33,15 +33,15 @@ export function install(
   const messages = createSimpleMessages("sysmgr");
   try {
     const binary = runningBinary(calledAs);
-    const place = realpathSync(resolve(directory));
-    const here = join(place, "sysmgr");
-    const target = existsAt(here) ? "sysmgr" : relative(place, binary);
+    const place = realPath(absolutePath(directory));
+    const here = `${place}/sysmgr`;
+    const target = existsAt(here) ? "sysmgr" : relativePath(place, binary);
     const wanted =
       target === "sysmgr"
         ? names.filter((name) => name !== "sysmgr")
         : [...names];
     const refused = wanted.filter(
-      (name) => !link(join(place, name), target, binary, messages.error),
+      (name) => !link(`${place}/${name}`, target, binary, messages.error),
     );
     return refused.length === 0 ? 0 : 1;
   } catch (error) {
@@ -62,7 +62,7 @@ function link(
     return false;
   }
   try {
-    symlinkSync(target, path);
+    makeLink(target, path);
     return true;
   } catch (error) {
     complain(`${path}: ${reasonOf(error)}`);
@@ -71,20 +71,20 @@ function link(
 }
 
 function isOwnLink(path: string, target: string, binary: string): boolean {
-  if (!lstatSync(path).isSymbolicLink()) return false;
-  if (readlinkSync(path) === target) return true;
-  const aim = resolve(path, "..", readlinkSync(path));
-  return existsAt(aim) && realpathSync(aim) === binary;
+  if (linkStatus(path)?.isLink !== true) return false;
+  if (readLink(path) === target) return true;
+  const aim = absolutePath(readLink(path), `${path}/..`);
+  return existsAt(aim) && realPath(aim) === binary;
 }
 
 function existsAt(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  return linkStatus(path) !== undefined;
 }
 
 /** /proc/self/exe is right whatever the name it was called by; without /proc that name has to do. */
 function runningBinary(calledAs: string): string {
   const exe = "/proc/self/exe";
-  return realpathSync(existsAt(exe) ? exe : resolve(calledAs));
+  return realPath(existsAt(exe) ? exe : absolutePath(calledAs));
 }
 
 function wrongUsage(extra: string | undefined, usage: string): number {

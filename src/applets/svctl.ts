@@ -1,5 +1,4 @@
 /** Shows, starts, stops and restarts services, through the files of the run directory. */
-import { statSync } from "node:fs";
 import {
   type CommandLine,
   COMMON_OPTIONS,
@@ -29,6 +28,7 @@ import { describeError, reasonOf } from "../errors.ts";
 import { createSimpleMessages, writeFully } from "../messages.ts";
 import { signalNumber } from "../signals.ts";
 import { listNames } from "../sysdir.ts";
+import { status as statusAt } from "../system/files.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
 
 const STDOUT = 1;
@@ -199,7 +199,10 @@ function watchInterruption(): () => boolean {
 /** What keeps every operation from having an effect. */
 function obstacleToControl({ rundir }: Places): string | undefined {
   try {
-    if (!statSync(rundir).isDirectory())
+    const found = statusAt(rundir);
+    if (found === undefined)
+      return `${rundir}: no such directory; sysmgr is not running on it`;
+    if (!found.isDirectory)
       return `${rundir}: not a directory, so there is no run directory`;
   } catch (problem) {
     return `${rundir}: ${reasonOf(problem)}; sysmgr is not running on it`;

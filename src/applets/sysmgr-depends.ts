@@ -1,5 +1,4 @@
 /** Waits, inside a service's script, until other services are up. */
-import { resolve } from "node:path";
 import {
   type CommandLine,
   COMMON_OPTIONS,
@@ -18,6 +17,7 @@ import { type Places, runningSysmgr } from "../control/view.ts";
 import { reasonOf } from "../errors.ts";
 import { removeFile, replaceFile } from "../files.ts";
 import { createSimpleMessages } from "../messages.ts";
+import { absolutePath } from "../paths.ts";
 import { statePath } from "../rundir.ts";
 import { signalNumber } from "../signals.ts";
 import { exists } from "../sysdir.ts";
@@ -102,7 +102,7 @@ function readWait(parsed: Parsed): Wait {
   if (parsed.operands.length === 0)
     throw new UsageError("the name of a service is missing");
   const own = process.env["RUNDIR"];
-  const supervised = own !== undefined && resolve(own) === rundir;
+  const supervised = own !== undefined && absolutePath(own) === rundir;
   return {
     sysdir,
     rundir,

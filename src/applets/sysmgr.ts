@@ -1,6 +1,4 @@
 /** The daemon: puts the parts together, obeys signals, and outlives whatever goes wrong inside it. */
-import { readdirSync, statSync } from "node:fs";
-import { basename } from "node:path";
 import {
   type CommandLine,
   COMMON_OPTIONS,
@@ -10,7 +8,6 @@ import {
 import { type Configuration, configure } from "../config.ts";
 import { reasonOf } from "../errors.ts";
 import { isAbsence } from "../files.ts";
-import { isTerminal, unblockSignals } from "../libc.ts";
 import { createMessages } from "../messages.ts";
 import { stateDirectory, STATE_FILES, type StateFile } from "../rundir.ts";
 import { Adoption } from "../supervisor/adopt.ts";
@@ -23,6 +20,8 @@ import { StderrLog } from "../supervisor/stderr.ts";
 import { type Log, Supervisor } from "../supervisor/supervisor.ts";
 import { DirectoryWatch } from "../supervisor/watch.ts";
 import { exists } from "../sysdir.ts";
+import { list, status } from "../system/files.ts";
+import { isTerminal, unblockSignals } from "../system/processes.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
 
 const OK = 0;
@@ -161,7 +160,9 @@ function openLog(): Log {
 
 function sysdirProblem(sysdir: string): string | undefined {
   try {
-    return statSync(sysdir).isDirectory() ? undefined : "not a directory";
+    const found = status(sysdir);
+    if (found === undefined) return "no such directory (ENOENT)";
+    return found.isDirectory ? undefined : "not a directory";
   } catch (error) {
     return reasonOf(error);
   }
@@ -218,10 +219,8 @@ function watchSysdir(
 ): DirectoryWatch {
   return new DirectoryWatch(sysdir, false, {
     changed: (name) => {
-      // What happens to the directory itself is told under its own name.
-      if (name === undefined || name === basename(sysdir))
-        supervisor.rescanEntries();
-      if (name !== undefined) supervisor.entryChanged(name);
+      if (name === undefined) supervisor.rescanEntries();
+      else supervisor.entryChanged(name);
     },
     replaced: (present) => supervisor.sysdirPresent(present),
     degraded: (reason) => log.warn(degradation(sysdir, reason)),
@@ -288,9 +287,9 @@ function isRecorded(rundir: string, name: string, log: Log): boolean {
 function recordedServices(rundir: string, log: Log): string[] {
   try {
     removeLeftovers(rundir);
-    const names = readdirSync(rundir, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => entry.name);
+    const names = list(rundir)
+      .filter(({ is }) => is !== "other")
+      .map(({ name }) => name);
     return names.filter((name) => isRecorded(rundir, name, log));
   } catch (error) {
     // That there is no such directory shows, and is told, when it is written to.

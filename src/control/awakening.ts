@@ -1,21 +1,22 @@
 /** Waking up when something changes in the run directory, without looking all the time. */
-import { type FSWatcher, watch } from "node:fs";
 import { errorCode } from "../errors.ts";
 import { stateDirectory } from "../rundir.ts";
+import {
+  type DirectoryEvent,
+  inotify,
+  type Watcher,
+} from "../system/inotify.ts";
 
 /** Milliseconds between two looks where a directory cannot be watched or is not there yet. */
 const POLL_INTERVAL = 90;
 /** A directory that was replaced in the same moment gives no event: look once in a while anyway. */
 const SAFETY_INTERVAL = 2000;
-/** Milliseconds after an event in which others may have been dropped. */
-const UNREST = 200;
 
 /** Watches the directories of some services. */
-export class Awakening {
-  readonly #watchers = new Map<string, FSWatcher>();
+export class Awakening implements Watcher {
+  readonly #watches = new Map<string, number>();
   #wake: () => void = () => undefined;
   #pending = false;
-  #lastEvent = Number.NEGATIVE_INFINITY;
 
   constructor(readonly rundir: string) {}
 
@@ -30,9 +31,7 @@ export class Awakening {
     quiet: boolean,
   ): Promise<void> {
     const complete = this.#watchAll(services) && !quiet;
-    // Of events that come close together some are dropped, so for a while it is looked often.
-    const calm = complete && performance.now() - this.#lastEvent > UNREST;
-    const wait = Math.min(longest, calm ? SAFETY_INTERVAL : POLL_INTERVAL);
+    const wait = Math.min(longest, complete ? SAFETY_INTERVAL : POLL_INTERVAL);
     if (!this.#pending) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, wait);
@@ -46,8 +45,7 @@ export class Awakening {
   }
 
   close(): void {
-    for (const watcher of this.#watchers.values()) watcher.close();
-    this.#watchers.clear();
+    for (const path of [...this.#watches.keys()]) this.#forget(path);
   }
 
   #watchAll(services: readonly string[]): boolean {
@@ -55,20 +53,15 @@ export class Awakening {
       this.rundir,
       ...services.map((name) => stateDirectory(this.rundir, name)),
     ];
-    for (const [path, watcher] of this.#watchers) {
-      if (wanted.includes(path)) continue;
-      watcher.close();
-      this.#watchers.delete(path);
-    }
+    for (const path of [...this.#watches.keys()])
+      if (!wanted.includes(path)) this.#forget(path);
     return wanted.filter((path) => !this.#watch(path)).length === 0;
   }
 
   #watch(path: string): boolean {
-    if (this.#watchers.has(path)) return true;
+    if (this.#watches.has(path)) return true;
     try {
-      const watcher = watch(path, (_type, name) => this.#event(path, name));
-      watcher.on("error", () => this.#forget(path));
-      this.#watchers.set(path, watcher);
+      this.#watches.set(path, inotify.watch(path, this));
       // What happened before the watch was there has not been seen.
       this.#pending = true;
       return true;
@@ -79,16 +72,21 @@ export class Awakening {
     }
   }
 
-  #event(path: string, name: string | null | undefined): void {
-    // The directory itself has gone, or another may have come in its place: the watch is worth nothing.
-    if (!name || path.endsWith(`/${name}`)) this.#forget(path);
+  happened(watch: number, event: DirectoryEvent): void {
+    const { name, over, appeared, vanished } = event;
+    for (const [path, number] of this.#watches)
+      if (number === watch && over) this.#watches.delete(path);
+    // Another directory may have come in the place of one that is watched: that watch is worth nothing.
+    const here = this.#watches.get(this.rundir) === watch;
+    if (here && name !== undefined && (appeared || vanished))
+      this.#forget(stateDirectory(this.rundir, name));
     this.#pending = true;
-    this.#lastEvent = performance.now();
     this.#wake();
   }
 
   #forget(path: string): void {
-    this.#watchers.get(path)?.close();
-    this.#watchers.delete(path);
+    const watch = this.#watches.get(path);
+    if (watch !== undefined) inotify.unwatch(watch, this);
+    this.#watches.delete(path);
   }
 }

@@ -1,16 +1,15 @@
 /** Which services are up, and whether those that are not wait for each other in a circle. */
-import {
-  closeSync,
-  constants,
-  openSync,
-  readSync,
-  statSync,
-  utimesSync,
-} from "node:fs";
-import { join } from "node:path";
 import { errorCode } from "../errors.ts";
 import { readArguments } from "../proc.ts";
 import { readWaiting, statePath } from "../rundir.ts";
+import {
+  close,
+  open,
+  READ,
+  readInto,
+  setModified,
+  status,
+} from "../system/files.ts";
 import { look, type Places } from "./view.ts";
 
 /** Scripts are short; what comes after this many bytes is not looked at. */
@@ -30,7 +29,7 @@ export function dependencyState(places: Places, name: string): DependencyState {
   const view = look(places, name);
   if (view.pid === undefined || view.since === undefined) return "down";
   if (view.lock?.asks === "stop" || view.waitingFor.length > 0) return "down";
-  const path = join(places.sysdir, name);
+  const path = `${places.sysdir}/${name}`;
   const past =
     Date.now() - view.since > BEGINNING ||
     hasPassed(places, name, view.since) ||
@@ -45,26 +44,26 @@ export function dependencyState(places: Places, name: string): DependencyState {
  * @throws the system's error.
  */
 export function leaveTrace(rundir: string, service: string): void {
-  const now = Date.now() / 1000;
-  utimesSync(statePath(rundir, service, "starts"), now, now);
+  const now = BigInt(Date.now()) * 1_000_000n;
+  setModified(statePath(rundir, service, "starts"), now);
 }
 
 function hasPassed(places: Places, name: string, startedAt: number): boolean {
   const path = statePath(places.rundir, name, "starts");
-  const status = statSync(path, { throwIfNoEntry: false });
+  const found = status(path);
   // The start is known to the millisecond only, and `starts` may be of the same one.
-  return status !== undefined && Math.floor(status.mtimeMs) > startedAt;
+  return found !== undefined && Math.floor(found.modifiedAt) > startedAt;
 }
 
 function mentionsDepends(path: string): boolean {
   try {
-    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const file = open(path, READ);
     try {
-      const text = Buffer.alloc(SCRIPT_BYTES);
-      const length = readSync(file, text, 0, SCRIPT_BYTES, 0);
+      const text = Buffer.from(new ArrayBuffer(SCRIPT_BYTES));
+      const length = readInto(file, text, SCRIPT_BYTES);
       return text.subarray(0, length).includes("sysmgr-depends");
     } finally {
-      closeSync(file);
+      close(file);
     }
   } catch (error) {
     if (errorCode(error) === undefined) throw error;

@@ -3,7 +3,6 @@
  * there is, and then waits for what the run directory says. A state that is older than the operation is
  * never taken for its result.
  */
-import { join } from "node:path";
 import { reasonOf } from "../errors.ts";
 import { ensureDirectory, removeFile, replaceFile } from "../files.ts";
 import { stateDirectory, statePath } from "../rundir.ts";
@@ -197,7 +196,7 @@ function refuseUnusable(control: Control, view: View): void {
   if (view.entry.is === "absent")
     throw new ControlError(`no longer in ${control.sysdir}`);
   if (view.pid !== undefined) return;
-  const problem = interpreterProblem(join(control.sysdir, view.name));
+  const problem = interpreterProblem(`${control.sysdir}/${view.name}`);
   if (problem !== undefined) throw new ControlError(problem);
 }
 

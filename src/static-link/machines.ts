@@ -7,7 +7,7 @@
 export interface Machine {
   readonly name: MachineName;
   /** `process.arch` of a host that can run the result. */
-  readonly hostArch: string;
+  readonly hostArch: "x64" | "arm64";
   /** The npm package with Bun's own executable, which a compiled program is made of. */
   readonly bunPackage: string;
   /** e_machine of the ELF header. */

@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <poll.h>
@@ -22,6 +23,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -61,12 +63,14 @@ static const struct { const char *name; void *address; } functions[] = {
 	/* Bun looks these up itself.  It calls quick_exit at its end without testing the answer. */
 	FUNCTION(quick_exit), FUNCTION(exit), FUNCTION(_exit), FUNCTION(__cxa_thread_atexit_impl),
 	FUNCTION(__pthread_get_minstack), FUNCTION(getrandom), FUNCTION(fcntl), FUNCTION(fcntl64),
-	/* The program calls these through bun:ffi. */
-	FUNCTION(__errno_location), FUNCTION(epoll_create1), FUNCTION(epoll_ctl), FUNCTION(flock),
-	FUNCTION(getpgid), FUNCTION(getrlimit), FUNCTION(getsid), FUNCTION(isatty), FUNCTION(poll),
-	FUNCTION(prctl), FUNCTION(pthread_sigmask), FUNCTION(setrlimit), FUNCTION(signal),
-	FUNCTION(sigprocmask), FUNCTION(syscall), FUNCTION(utimensat), FUNCTION(waitid), FUNCTION(waitpid),
-	FUNCTION(write),
+	/* The program calls these through bun:ffi (system/library.ts). */
+	FUNCTION(__errno_location), FUNCTION(access), FUNCTION(chmod), FUNCTION(close), FUNCTION(epoll_create1),
+	FUNCTION(epoll_ctl), FUNCTION(fchmod), FUNCTION(flock), FUNCTION(getdents64), FUNCTION(getsid),
+	FUNCTION(inotify_add_watch), FUNCTION(inotify_init1), FUNCTION(inotify_rm_watch), FUNCTION(isatty),
+	FUNCTION(kill), FUNCTION(mkdir), FUNCTION(open), FUNCTION(poll), FUNCTION(read), FUNCTION(readlink),
+	FUNCTION(realpath), FUNCTION(rename), FUNCTION(rmdir), FUNCTION(sigprocmask), FUNCTION(statx),
+	FUNCTION(symlink), FUNCTION(syscall), FUNCTION(unlink), FUNCTION(utimensat), FUNCTION(waitid),
+	FUNCTION(waitpid), FUNCTION(write),
 };
 
 static __thread const char *dl_error;
@@ -255,14 +259,17 @@ static size_t inherited_count;
  *
  * The point is that a program with nothing to do sleeps: no thread wakes up, and none is there that
  * only waits for its own end.  The timers that collect garbage and return memory in idle time are off;
- * in their place a small heap is collected whenever half a megabyte has been allocated.  Each comment
+ * in their place a small heap is collected whenever a quarter of a megabyte has been allocated.  Each comment
  * says what there would be without the line.
  */
 static const char *const settings[] = {
 	"DO_NOT_TRACK=1",                        /* perhaps an upload program, run by a crash */
 	"BUN_GC_TIMER_DISABLE=1",                /* 13 wake-ups a second after start, for 40 seconds */
 	"BUN_JSC_collectionTimerMaxPercentCPU=0.000000001",  /* a collection half a minute after start */
-	"BUN_JSC_largeHeapSize=524288",          /* 8 MB of garbage, as no timer has it collected */
+	"BUN_JSC_forceMiniVMMode=1",             /* a heap that may grow by half before it is collected */
+	"BUN_JSC_miniVMHeapGrowthFactor=1.1",    /* the same, by a fifth */
+	"BUN_JSC_largeHeapSize=262144",          /* 8 MB of garbage, as no timer has it collected */
+	"BUN_JSC_useGenerationalGC=0",           /* garbage that lives until the next complete collection */
 	"BUN_JSC_numberOfGCMarkers=1",           /* a thread that lives on for 10 seconds after helping */
 	"BUN_JSC_useBaselineJIT=0",              /* two more, 0.8 MB, and svctl would run a third longer */
 	"BUN_JSC_useWarmUpMarkedBlocks=0",       /* another one, and 0.8 MB made ready in advance */

@@ -2,23 +2,22 @@
  * Finds the processes that an earlier sysmgr started on the same run directory and that still run, so
  * that they are taken over instead of being started a second time.
  */
-import { readFileSync, realpathSync } from "node:fs";
-import { join } from "node:path";
 import { errorCode } from "../errors.ts";
 import { toMilliseconds } from "../files.ts";
 import { isAlive, stampOf, verify } from "../identity.ts";
-import { sessionOf } from "../libc.ts";
 import {
   processOwner,
   type ProcessStatus,
   procMounted,
   readArguments,
   readProcess,
-  readProcesses,
+  processIds,
   readServiceMark,
   startTime,
 } from "../proc.ts";
 import { readExit, readPid, readStarts } from "../rundir.ts";
+import { readText, realPath as resolveLinks } from "../system/files.ts";
+import { sessionOf } from "../system/processes.ts";
 
 /** A process to take over. */
 export interface Found {
@@ -38,15 +37,13 @@ const LAST_START_MARGIN = 1000;
 export class Adoption {
   readonly #sysdir: string;
   readonly #rundir: string;
-  readonly #processes: readonly ProcessStatus[];
   readonly #marked = new Map<string, ProcessStatus[]>();
 
-  /** Reads all of /proc once. */
+  /** Asks all of /proc once; only what carries a mark is remembered. */
   constructor(sysdir: string, rundir: string) {
     this.#sysdir = sysdir;
     this.#rundir = realPath(rundir);
-    this.#processes = readProcesses().filter((status) => !status.ended);
-    for (const status of this.#processes) this.#note(status);
+    for (const pid of processIds()) this.#note(pid);
   }
 
   /** The process of a service that is to be taken over; undefined when there is none. */
@@ -109,15 +106,15 @@ export class Adoption {
   ): boolean {
     return (
       startedAt > toMilliseconds(exitAt) &&
-      wasMadeBy(join(this.#sysdir, service), pid)
+      wasMadeBy(`${this.#sysdir}/${service}`, pid)
     );
   }
 
   /** What is left of a service whose main process has ended: a session of its own without a leader. */
   #findLeaderless(service: string): Found | undefined {
-    const living = new Set(this.#processes.map(({ pid }) => pid));
     const left = (this.#marked.get(service) ?? []).filter(
-      ({ group, session }) => group === session && !living.has(session),
+      ({ group, session }) =>
+        group === session && readProcess(session)?.ended !== false,
     );
     const [first] = left;
     // With several, nobody can tell which is the service's own and which a session that it has started.
@@ -134,14 +131,16 @@ export class Adoption {
     const counted = toMilliseconds(starts.modified);
     if (found.startedAt <= counted + LAST_START_MARGIN) return true;
     // The run directory may not have been writable when it was started.
-    return wasMadeBy(join(this.#sysdir, service), found.pid);
+    return wasMadeBy(`${this.#sysdir}/${service}`, found.pid);
   }
 
-  #note(status: ProcessStatus): void {
-    // Anybody can put a mark into an environment: only our own processes are believed.
-    if (processOwner(status.pid) !== process.geteuid?.()) return;
-    const mark = readServiceMark(status.pid);
+  #note(pid: number): void {
+    const mark = readServiceMark(pid);
     if (mark === undefined || realPath(mark.rundir) !== this.#rundir) return;
+    // Anybody can put a mark into an environment: only our own processes are believed.
+    if (processOwner(pid) !== process.geteuid?.()) return;
+    const status = readProcess(pid);
+    if (status === undefined || status.ended) return;
     const others = this.#marked.get(mark.service) ?? [];
     this.#marked.set(mark.service, [...others, status]);
   }
@@ -171,7 +170,7 @@ function wasMadeBy(script: string, pid: number): boolean {
   if (given === undefined) return false;
   if (given.includes(script)) return true;
   try {
-    const text = readFileSync(script, "utf8");
+    const text = readText(script, "utf8");
     return given.every((argument) => text.includes(argument));
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
@@ -191,7 +190,7 @@ function realPath(path: string): string {
   let real = realPaths.get(path);
   if (real === undefined) {
     try {
-      real = realpathSync(path);
+      real = resolveLinks(path);
     } catch (error) {
       if (errorCode(error) === undefined) throw error;
       real = path;

@@ -2,19 +2,21 @@
  * One sysmgr per run directory. The directory itself is locked with flock(2) for as long as sysmgr
  * lives: the kernel decides who is first, and lets go when it dies, however it dies.
  */
-import {
-  closeSync,
-  fstatSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-} from "node:fs";
 import { errorCode, reasonOf } from "../errors.ts";
 import { ensureDirectory, removeFile } from "../files.ts";
 import { verify } from "../identity.ts";
-import { LibcError, lockFile } from "../libc.ts";
 import { processOwner } from "../proc.ts";
 import { ownPidPath, readOwnPid } from "../rundir.ts";
+import { SystemError } from "../system/error.ts";
+import {
+  close,
+  list,
+  open,
+  READ_DIRECTORY,
+  readText,
+  statusOf,
+} from "../system/files.ts";
+import { lockFile } from "../system/processes.ts";
 import { removeState } from "./records.ts";
 import type { Log } from "./supervisor.ts";
 
@@ -40,7 +42,7 @@ export class Instance {
   claim(): string | undefined {
     try {
       ensureDirectory(this.rundir);
-      this.#descriptor = openSync(this.rundir, "r");
+      this.#descriptor = open(this.rundir, READ_DIRECTORY);
     } catch (error) {
       // Writing the pid into it will fail in the same way, which is reported and tried again.
       if (errorCode(error) === undefined) throw error;
@@ -57,7 +59,7 @@ export class Instance {
    * @returns why not, as claim does.
    */
   reclaim(): string | undefined {
-    if (this.#descriptor !== undefined) closeSync(this.#descriptor);
+    if (this.#descriptor !== undefined) close(this.#descriptor);
     this.#descriptor = undefined;
     return this.claim();
   }
@@ -65,9 +67,9 @@ export class Instance {
   /** Removes what sysmgr has put into the run directory. */
   clear(): void {
     try {
-      for (const entry of readdirSync(this.rundir, { withFileTypes: true })) {
-        if (!entry.isDirectory()) continue;
-        const left = this.#removeState(entry.name);
+      for (const { name, is } of list(this.rundir)) {
+        if (is === "other") continue;
+        const left = this.#removeState(name);
         if (left !== undefined) this.log.warn(left);
       }
       removeFile(ownPidPath(this.rundir));
@@ -119,7 +121,7 @@ export class Instance {
     try {
       return lockFile(descriptor);
     } catch (error) {
-      if (!(error instanceof LibcError)) throw error;
+      if (!(error instanceof SystemError)) throw error;
       this.log.warn(
         `${this.rundir}: cannot be locked (${error.message}); only its pid file keeps a second sysmgr away`,
       );
@@ -145,8 +147,8 @@ export class Instance {
 /** What lies in a directory that others can change must not be obeyed by root. */
 function dangerAsRoot(descriptor: number): string | undefined {
   if (process.geteuid?.() !== 0) return undefined;
-  const { uid, mode } = fstatSync(descriptor);
-  if (uid !== 0) return `belongs to user ${uid}, so it is not used as root`;
+  const { owner, mode } = statusOf(descriptor);
+  if (owner !== 0) return `belongs to user ${owner}, so it is not used as root`;
   const open = (mode & WRITABLE_BY_OTHERS) !== 0 && (mode & STICKY) === 0;
   return open
     ? "is writable by everybody, so it is not used as root"
@@ -155,9 +157,9 @@ function dangerAsRoot(descriptor: number): string | undefined {
 
 /** The pid of the process that took the lock of a directory (proc(5), /proc/locks); it may have ended. */
 function lockHolder(descriptor: number): number | undefined {
-  const { ino } = fstatSync(descriptor);
+  const { inode } = statusOf(descriptor);
   const line = readLocks().find(
-    (each) => each.includes("FLOCK") && each.includes(`:${ino} `),
+    (each) => each.includes("FLOCK") && each.includes(`:${inode} `),
   );
   const pid = Number(line?.trim().split(/\s+/)[4]);
   return Number.isInteger(pid) && pid > 0 ? pid : undefined;
@@ -165,7 +167,7 @@ function lockHolder(descriptor: number): number | undefined {
 
 function readLocks(): string[] {
   try {
-    return readFileSync("/proc/locks", "latin1").split("\n");
+    return readText("/proc/locks", "latin1").split("\n");
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
     return [];

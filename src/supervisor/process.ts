@@ -2,10 +2,8 @@
  * The one door to processes: start, watch, signal, look. The supervisor is given these functions, so a
  * test can stand in the door.
  */
-import { closeSync, existsSync, openSync, statSync } from "node:fs";
 import { errorCode, reasonOf } from "../errors.ts";
 import { isAlive } from "../identity.ts";
-import { isUnsupported, openProcess } from "../libc.ts";
 import {
   type ProcessStatus,
   procMounted,
@@ -13,15 +11,24 @@ import {
   readProcesses,
 } from "../proc.ts";
 import { type Exit, exitOf, UNKNOWN_EXIT } from "../rundir.ts";
+import { wordsFor } from "../system/error.ts";
+import { close, exists, open, READ, status } from "../system/files.ts";
+import { openProcess, sendSignal } from "../system/processes.ts";
+import { whenReadable } from "../system/readiness.ts";
 
 /** What a service is started with. */
 export interface StartRequest {
   /** Absolute path of the executable. */
   readonly path: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Called once, after the start has returned, when the process has ended. */
-  readonly onEnd: (exit: Exit) => void;
+  readonly onEnd: OnEnd;
 }
+
+/**
+ * Called once, after the start has returned, when the process has ended. It is the same function for all,
+ * because what is kept for each process counts a thousand times.
+ */
+export type OnEnd = (pid: number, exit: Exit) => void;
 
 /** A start that failed; the message is the reason. */
 export class StartError extends Error {}
@@ -33,7 +40,7 @@ export interface Processes {
   /** @returns the pid. @throws StartError */
   start(request: StartRequest): number;
   /** Calls back once when a process that is not a child ends. @throws when it cannot be watched. */
-  watch(pid: number, onEnd: (exit: Exit) => void): void;
+  watch(pid: number, onEnd: OnEnd): void;
   /** Sends a signal to a process group; says why when that failed. */
   signalGroup(group: number, signal: number): string | undefined;
   /**
@@ -62,11 +69,15 @@ const SPARE_DESCRIPTORS = 4;
 const SHELL = "/bin/sh";
 const STDOUT = 1;
 const STDERR = 2;
-/** Major 1, minor 3 (null(4)). */
-const NULL_DEVICE = 0x103;
+const NULL_PATH = "/dev/null";
 
-/** The pids of children that have been started and have not been reported as ended. */
-export const children = new Set<number>();
+/** Children that have been started and have not been reported as ended, and who is to be told. */
+const running = new Map<number, OnEnd>();
+
+/** Whether a process is a child that has been started and has not been reported as ended. */
+export function isChild(pid: number): boolean {
+  return running.has(pid);
+}
 
 /** The real door. */
 export const systemProcesses: Processes = {
@@ -104,42 +115,42 @@ function start(request: StartRequest): number {
 function shortageOfDescriptors(): string | undefined {
   const opened: number[] = [];
   try {
-    while (opened.length < SPARE_DESCRIPTORS) opened.push(openSync("/", "r"));
+    while (opened.length < SPARE_DESCRIPTORS) opened.push(open("/", READ));
     return undefined;
   } catch (error) {
     return reasonOf(error);
   } finally {
-    for (const descriptor of opened) closeSync(descriptor);
+    for (const descriptor of opened) close(descriptor);
   }
 }
 
 function spawn(command: string[], request: StartRequest): number {
-  let early: Exit | undefined;
-  let pid: number | undefined;
-  const subprocess = Bun.spawn(command, {
+  const { pid } = Bun.spawn(command, {
     stdio: [nullDevice(), STDOUT, STDERR],
     detached: true,
     env: { ...request.environment },
-    onExit(_subprocess, code, signal, error) {
-      const exit = error === undefined ? exitOf(code, signal) : UNKNOWN_EXIT;
-      // Bun's types warn that this may come before spawn has returned.
-      if (pid === undefined) early = exit;
-      else finish(pid, exit, request);
-    },
+    onExit,
   });
-  pid = subprocess.pid;
-  children.add(pid);
-  const { pid: started } = subprocess;
-  if (early !== undefined) {
-    const exit = early;
-    setImmediate(() => finish(started, exit, request));
-  }
+  running.set(pid, request.onEnd);
   return pid;
 }
 
-function finish(pid: number, exit: Exit, request: StartRequest): void {
-  children.delete(pid);
-  request.onEnd(exit);
+function onExit(
+  { pid }: { readonly pid: number },
+  code: number | null,
+  signal: number | string | null,
+  error?: unknown,
+): void {
+  const exit = error === undefined ? exitOf(code, signal) : UNKNOWN_EXIT;
+  // Bun's types warn that this may come before spawn has returned.
+  if (running.has(pid)) report(pid, exit);
+  else setImmediate(() => report(pid, exit));
+}
+
+function report(pid: number, exit: Exit): void {
+  const tell = running.get(pid);
+  running.delete(pid);
+  tell?.(pid, exit);
 }
 
 let nullDescriptor: number | "ignore" | undefined;
@@ -149,11 +160,10 @@ function nullDevice(): number | "ignore" {
   if (nullDescriptor === undefined || nullDescriptor === "ignore") {
     try {
       // Something else of that name could hold a service's input up, or be it.
-      const status = statSync("/dev/null");
-      nullDescriptor =
-        status.isCharacterDevice() && status.rdev === NULL_DEVICE
-          ? openSync("/dev/null", "r")
-          : "ignore";
+      const found = status(NULL_PATH);
+      const { major, minor } = found?.node ?? {};
+      const isNull = found?.isCharacterDevice && major === 1 && minor === 3;
+      nullDescriptor = isNull ? open(NULL_PATH, READ) : "ignore";
     } catch (error) {
       if (errorCode(error) === undefined) throw error;
       nullDescriptor = "ignore";
@@ -163,12 +173,12 @@ function nullDevice(): number | "ignore" {
 }
 
 function startFailure(error: unknown, path: string): string {
-  if (errorCode(error) === "ENOENT" && existsSync(path))
+  if (errorCode(error) === "ENOENT" && exists(path))
     return "its interpreter does not exist (ENOENT)";
   return path === SHELL ? `${SHELL}: ${reasonOf(error)}` : reasonOf(error);
 }
 
-function watch(pid: number, onEnd: (exit: Exit) => void): void {
+function watch(pid: number, onEnd: OnEnd): void {
   if (shortageOfDescriptors() !== undefined) {
     poll(pid, onEnd);
     return;
@@ -177,30 +187,22 @@ function watch(pid: number, onEnd: (exit: Exit) => void): void {
   try {
     descriptor = openProcess(pid);
   } catch (error) {
-    if (!isUnsupported(error)) throw error;
+    if (errorCode(error) !== "ENOSYS") throw error;
     poll(pid, onEnd);
     return;
   }
   if (descriptor === undefined) {
-    setImmediate(() => onEnd(UNKNOWN_EXIT));
+    setImmediate(() => onEnd(pid, UNKNOWN_EXIT));
     return;
   }
-  // A pidfd is no socket. The event loop polls it all the same, and when it becomes readable, which is
-  // when the process has ended, finds out and closes it: that close is the news.
-  Bun.connect({
-    fd: descriptor,
-    socket: { data: ignore, error: ignore, close: () => onEnd(UNKNOWN_EXIT) },
-  }).catch(() => poll(pid, onEnd));
+  const ended = () => onEnd(pid, UNKNOWN_EXIT);
+  whenReadable(descriptor, ended, () => poll(pid, onEnd));
 }
 
-function ignore(): void {
-  // Neither data nor the error that reading a pidfd gives is of interest.
-}
-
-const polled = new Map<number, (exit: Exit) => void>();
+const polled = new Map<number, OnEnd>();
 
 /** One timer for all, on kernels older than 5.3. */
-function poll(pid: number, onEnd: (exit: Exit) => void): void {
+function poll(pid: number, onEnd: OnEnd): void {
   polled.set(pid, onEnd);
   if (polled.size === 1) setTimeout(pollAll, POLL_INTERVAL);
 }
@@ -209,7 +211,7 @@ function pollAll(): void {
   for (const [pid, onEnd] of polled) {
     if (isRunning(pid)) continue;
     polled.delete(pid);
-    onEnd(UNKNOWN_EXIT);
+    onEnd(pid, UNKNOWN_EXIT);
   }
   if (polled.size > 0) setTimeout(pollAll, POLL_INTERVAL);
 }
@@ -219,12 +221,10 @@ function isRunning(pid: number): boolean {
 }
 
 function signalGroup(group: number, signal: number): string | undefined {
-  try {
-    process.kill(-group, signal);
-    return undefined;
-  } catch (error) {
-    return errorCode(error) === "ESRCH" ? undefined : reasonOf(error);
-  }
+  const code = sendSignal(-group, signal);
+  return code === undefined || code === "ESRCH"
+    ? undefined
+    : `${wordsFor(code) ?? "it failed"} (${code})`;
 }
 
 function groupAlive(
@@ -260,7 +260,7 @@ function userOfNumber(
   leaderStartTicks: number | undefined,
 ): "leader" | "nobody" | "stranger" {
   // A child that nobody has waited for keeps its pid.
-  if (children.has(group)) return "leader";
+  if (isChild(group)) return "leader";
   if (!procMounted()) return isAlive(group) ? "stranger" : "nobody";
   const leader = readProcess(group);
   if (leader === undefined) return "nobody";
@@ -269,12 +269,7 @@ function userOfNumber(
 }
 
 function groupExists(group: number): boolean {
-  try {
-    process.kill(-group, 0);
-    return true;
-  } catch (error) {
-    return errorCode(error) !== "ESRCH";
-  }
+  return sendSignal(-group, 0) !== "ESRCH";
 }
 
 let snapshot = {

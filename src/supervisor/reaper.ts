@@ -3,8 +3,8 @@
  * program had started before it became sysmgr. Bun waits for the services itself, so waitpid(-1), which
  * would take its children away from it, is never used.
  */
-import { peekEndedChild, reapChild } from "../libc.ts";
-import { children } from "./process.ts";
+import { peekEndedChild, reapChild } from "../system/processes.ts";
+import { isChild } from "./process.ts";
 
 /**
  * Reaps every ended child that is not a service. One that is a service ends the search, because the
@@ -13,7 +13,7 @@ import { children } from "./process.ts";
 export function reapOrphans(): void {
   for (;;) {
     const pid = peekEndedChild();
-    if (pid === undefined || children.has(pid)) return;
+    if (pid === undefined || isChild(pid)) return;
     reapChild(pid);
   }
 }

@@ -3,18 +3,16 @@
  * read-only, deleted or replaced run directory costs nothing but the files: they are written again as
  * soon as they can be, and what somebody else put in their place is set right.
  */
-import { existsSync, lstatSync, readdirSync, rmdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { errorCode, reasonOf } from "../errors.ts";
 import {
   ensureDirectory,
   isAbsence,
   removeFile,
+  removeTree,
   replaceFile,
   temporaryOwner,
 } from "../files.ts";
 import { isAlive, stampedTime } from "../identity.ts";
-import { setModified } from "../libc.ts";
 import { readProcess } from "../proc.ts";
 import {
   type Exit,
@@ -33,6 +31,13 @@ import {
   UNKNOWN_EXIT,
 } from "../rundir.ts";
 import { signalName } from "../signals.ts";
+import {
+  exists,
+  linkStatus,
+  list,
+  removeDirectory,
+  setModified,
+} from "../system/files.ts";
 
 /** What the run directory is to say of a service; undefined: there is no such file. */
 export interface Record {
@@ -162,7 +167,7 @@ export class Records {
       removeFile(statePath(this.rundir, service, "pid"));
       const directory = stateDirectory(this.rundir, service);
       // Its sysmgr-depends may have been killed while writing; it is gone, even where nobody waits for it.
-      if (existsSync(directory))
+      if (exists(directory))
         removeLeftovers(directory, (name) => name.startsWith(".waiting."));
     });
   }
@@ -361,8 +366,7 @@ export class Records {
 
   /** A directory in the place of a file cannot be renamed over. */
   #clear(path: string): void {
-    const status = lstatSync(path, { throwIfNoEntry: false });
-    if (status?.isDirectory()) rmSync(path, { recursive: true });
+    if (linkStatus(path)?.isDirectory === true) removeTree(path);
   }
 
   #makeDirectory(service: string): void {
@@ -373,15 +377,15 @@ export class Records {
 
   #checkDirectory(service: string): void {
     const path = stateDirectory(this.rundir, service);
-    const status = lstatSync(path, { throwIfNoEntry: false });
-    if (status === undefined || status.isDirectory()) return;
+    const found = linkStatus(path);
+    if (found === undefined || found.isDirectory) return;
     removeFile(path);
     this.listener.warn(`${path}: not a directory, set right`);
   }
 
   #removeGarbage(path: string, state: State<unknown>): void {
     if (state.is !== "garbage") return;
-    rmSync(path, { recursive: true, force: true });
+    removeTree(path);
     this.listener.warn(`${path}: ${state.why}, removed`);
   }
 
@@ -409,13 +413,13 @@ export function removeState(
 ): string | undefined {
   const directory = stateDirectory(rundir, service);
   // What is behind a link is not sysmgr's.
-  if (lstatSync(directory, { throwIfNoEntry: false })?.isSymbolicLink()) {
+  if (linkStatus(directory)?.isLink === true) {
     removeFile(directory);
     return undefined;
   }
   let names: string[];
   try {
-    names = readdirSync(directory);
+    names = list(directory).map(({ name }) => name);
   } catch (error) {
     if (isAbsence(error)) return undefined;
     throw error;
@@ -425,11 +429,10 @@ export function removeState(
       STATE_FILES.some((file) => file === name) ||
       temporaryOwner(name) !== undefined,
   );
-  for (const name of ours)
-    rmSync(join(directory, name), { recursive: true, force: true });
+  for (const name of ours) removeTree(`${directory}/${name}`);
   if (ours.length < names.length)
     return `${directory}: left there, because it holds what is not sysmgr's`;
-  rmdirSync(directory);
+  removeDirectory(directory);
   return undefined;
 }
 
@@ -441,11 +444,11 @@ export function removeLeftovers(
   directory: string,
   isDead: (name: string) => boolean = () => false,
 ): void {
-  for (const name of readdirSync(directory)) {
+  for (const { name } of list(directory)) {
     const owner = temporaryOwner(name);
     if (owner === undefined) continue;
     if (owner === process.pid || !isAlive(owner) || isDead(name))
-      removeFile(join(directory, name));
+      removeFile(`${directory}/${name}`);
   }
 }
 

@@ -3,8 +3,8 @@
  * one before it (same kind, same name) within a moment, so of a file that was removed and made again at
  * once only the removal may be told. Its directory's time of change tells whether there was more.
  */
-import { statSync } from "node:fs";
 import { errorCode } from "../errors.ts";
+import { status } from "../system/files.ts";
 
 /** Milliseconds without a change after which nothing can have been dropped. */
 const QUIET = 10;
@@ -47,10 +47,10 @@ export class SecondLook {
 
 function changedJustNow(directory: string): boolean {
   try {
-    const status = statSync(directory, { throwIfNoEntry: false });
+    const found = status(directory);
     // A time in the future is one of before the clock was set back: it says nothing.
     return (
-      status !== undefined && Math.abs(Date.now() - status.mtimeMs) < QUIET
+      found !== undefined && Math.abs(Date.now() - found.modifiedAt) < QUIET
     );
   } catch (error) {
     if (errorCode(error) === undefined) throw error;

@@ -160,6 +160,9 @@ export interface Step {
   readonly actions: readonly Action[];
 }
 
+/** Made once, because there is one for each service. */
+const USABLE: EntryState = { is: "usable" };
+const UNUSABLE: EntryState = { is: "unusable" };
 const TERM = 15;
 const KILL = 9;
 const CONT = 18;
@@ -593,7 +596,7 @@ function entryAfter(
   is: "usable" | "unusable" | "missing",
   now: number,
 ): EntryState {
-  if (is !== "missing") return { is };
+  if (is !== "missing") return is === "usable" ? USABLE : UNUSABLE;
   const { entry } = service;
   return entry.is === "missing" || entry.is === "gone"
     ? entry

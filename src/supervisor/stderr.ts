@@ -3,9 +3,9 @@
  * want it blocking, so O_NONBLOCK must not be set on it: a pipe or terminal is opened a second time
  * instead, with a flag of its own. What cannot be written at once is dropped and counted.
  */
-import { constants, fstatSync, openSync, writeSync } from "node:fs";
 import { errorCode } from "../errors.ts";
-import { isWritable } from "../libc.ts";
+import { APPEND, open, statusOf, writeSome } from "../system/files.ts";
+import { isWritable } from "../system/processes.ts";
 
 const STDERR = 2;
 /** A pipe takes this much in one piece or not at all (PIPE_BUF, pipe(7)). */
@@ -31,11 +31,11 @@ export class StderrLog {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(readonly applet: string) {
-    const kind = fstatSync(STDERR);
-    const reopened = kind.isFIFO() || kind.isCharacterDevice();
+    const kind = statusOf(STDERR);
+    const reopened = kind.isFifo || kind.isCharacterDevice;
     const descriptor = reopened ? reopen() : undefined;
     this.#descriptor = descriptor ?? STDERR;
-    this.#look = descriptor === undefined && !kind.isFile();
+    this.#look = descriptor === undefined && !kind.isFile;
   }
 
   /** Writes one line, or drops it. */
@@ -101,7 +101,7 @@ export class StderrLog {
 
   #write(bytes: Uint8Array): number {
     try {
-      return writeSync(this.#descriptor, bytes);
+      return writeSome(this.#descriptor, bytes);
     } catch (error) {
       // EAGAIN: nobody reads; EPIPE, EIO: nobody will; ENOSPC: the log's disk is full. The count of
       // dropped lines is all that can be done about any of them.
@@ -112,13 +112,8 @@ export class StderrLog {
 }
 
 function reopen(): number | undefined {
-  const flags =
-    constants.O_WRONLY |
-    constants.O_APPEND |
-    constants.O_NONBLOCK |
-    constants.O_NOCTTY;
   try {
-    return openSync("/proc/self/fd/2", flags);
+    return open("/proc/self/fd/2", APPEND);
   } catch (error) {
     // No /proc, or stderr belongs to somebody else: then looking before each write has to do.
     if (errorCode(error) === undefined) throw error;

@@ -2,7 +2,6 @@
  * All services together: turns what happened to files and processes into events for the state machine
  * (service.ts) and its actions into calls. Nothing is decided here that service.ts could decide.
  */
-import { join } from "node:path";
 import { type Configuration, SETTLE_TIME } from "../config.ts";
 import { errorCode, reasonOf } from "../errors.ts";
 import { isAbsence } from "../files.ts";
@@ -15,7 +14,7 @@ import {
 } from "../rundir.ts";
 import { examine, exists, listNames } from "../sysdir.ts";
 import { Adoption, type Found } from "./adopt.ts";
-import { type Processes, StartError } from "./process.ts";
+import { type OnEnd, type Processes, StartError } from "./process.ts";
 import type { Records } from "./records.ts";
 import { SecondLook } from "./second-look.ts";
 import {
@@ -66,6 +65,13 @@ interface Supervised {
 /** Supervises every service of one SYSDIR. */
 export class Supervisor {
   readonly #services = new Map<string, Supervised>();
+  /** The main processes that run. */
+  readonly #byPid = new Map<number, Supervised>();
+  readonly #onEnd: OnEnd = (pid, exit) => {
+    const supervised = this.#byPid.get(pid);
+    this.#byPid.delete(pid);
+    if (supervised !== undefined) this.#ended(supervised, pid, exit);
+  };
   /** Services of which an earlier process could not be looked for yet. */
   readonly #unknown = new Set<string>();
   /** What has been said of SYSDIR and of names in it, so that it is said once. */
@@ -296,7 +302,8 @@ export class Supervisor {
     }
     this.#handle(supervised, { type: "adopted", main, ended });
     if (ended) return;
-    this.processes.watch(pid, (exit) => this.#ended(supervised, pid, exit));
+    this.#byPid.set(pid, supervised);
+    this.processes.watch(pid, this.#onEnd);
   }
 
   #add(name: string): Supervised {
@@ -459,19 +466,17 @@ export class Supervisor {
       return;
     }
     this.records.countStart(name);
-    let pid: number | undefined;
+    let pid: number;
     try {
       pid = this.processes.start({
-        path: join(sysdir, name),
+        path: `${sysdir}/${name}`,
         environment: {
           ...this.environment,
           SYSDIR: sysdir,
           RUNDIR: rundir,
           SYSMGR_SERVICE: name,
         },
-        onEnd: (exit) => {
-          if (pid !== undefined) this.#ended(supervised, pid, exit);
-        },
+        onEnd: this.#onEnd,
       });
     } catch (error) {
       this.records.uncountStart(name);
@@ -480,8 +485,8 @@ export class Supervisor {
       this.#handle(supervised, { type: "startFailed", reason });
       return;
     }
-    const started = pid;
-    const status = this.#guard(name, () => this.processes.status(started));
+    this.#byPid.set(pid, supervised);
+    const status = this.#guard(name, () => this.processes.status(pid));
     supervised.startTicks = status?.startTicks;
     const startedAt = this.processes.now();
     const main = { pid, startedAt, trusted: true };

@@ -1,10 +1,15 @@
 /**
- * Learns of changes in a directory by inotify, through fs.watch, whose hazards are dealt with here: a
- * watch follows the directory's inode and not its name; a second watch on the same name is dead while
- * the first is open; a null name means that events were lost; watches may not be to be had at all.
+ * Learns of changes in a directory, and of its going and coming: a watch follows the directory's inode
+ * and not its name, events may be lost when there are too many, and watches may not be to be had at all.
  */
-import { type FSWatcher, statSync, watch } from "node:fs";
 import { errorCode, reasonOf } from "../errors.ts";
+import { isAbsence } from "../files.ts";
+import { list, status } from "../system/files.ts";
+import {
+  type DirectoryEvent,
+  inotify,
+  type Watcher,
+} from "../system/inotify.ts";
 
 /** What a watch tells. */
 export interface Listener {
@@ -20,36 +25,39 @@ export interface Listener {
 const POLL_INTERVAL = 1000;
 
 /** A watched directory. */
-export class DirectoryWatch {
-  #watcher: FSWatcher | undefined;
+export class DirectoryWatch implements Watcher {
+  #watch: number | undefined;
+  /** The directories in it, by the numbers of their watches and by name. */
+  readonly #names = new Map<number, string>();
+  readonly #below = new Map<string, number>();
   #identity: string | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #degraded = false;
   #closed = false;
 
+  /** @param deep the directories in it are watched, too, but none below these. */
   constructor(
     readonly path: string,
-    readonly recursive: boolean,
+    readonly deep: boolean,
     readonly listener: Listener,
   ) {}
 
   /** Begins to watch; does not call `changed` for what is there already. */
   open(): void {
     this.#identity = identityOf(this.path);
-    this.#watch();
+    this.#begin();
   }
 
   /**
    * Makes sure that the directory of that name is the one being watched. Cheap, so that it can be done
    * at every occasion: a file system mounted over the directory gives no event.
-   * @param doubtful the watch may be dead, whatever the directory looks like.
    */
-  check(doubtful = false): void {
+  check(): void {
     const identity = identityOf(this.path);
     const replaced = identity !== this.#identity;
-    if (!replaced && !doubtful && this.#watcher !== undefined) return;
+    if (!replaced && this.#watch !== undefined) return;
     this.#identity = identity;
-    this.#watch();
+    this.#begin();
     if (replaced) this.listener.replaced(identity !== undefined);
   }
 
@@ -58,7 +66,7 @@ export class DirectoryWatch {
     this.#stop();
   }
 
-  #watch(): void {
+  #begin(): void {
     this.#stop();
     if (this.#closed) return;
     if (this.#identity === undefined) {
@@ -66,45 +74,83 @@ export class DirectoryWatch {
       return;
     }
     try {
-      const watcher = watch(
-        this.path,
-        { recursive: this.recursive, persistent: true },
-        (type, name) => this.#event(watcher, type, name),
-      );
-      watcher.on("error", (error) => this.#failed(error));
-      this.#watcher = watcher;
+      this.#watch = inotify.watch(this.path, this);
+      if (this.deep)
+        for (const { name, is } of list(this.path))
+          if (is !== "other") this.#beginBelow(name, false);
+      this.#degraded = false;
       if (identityOf(this.path) !== this.#identity) this.check();
     } catch (error) {
       this.#failed(error);
     }
   }
 
-  #event(
-    watcher: FSWatcher,
-    type: string,
-    name: string | null | undefined,
-  ): void {
-    if (watcher !== this.#watcher) return;
-    // A recursive watch that cannot be had fails only later: it works once it has told something.
-    this.#degraded = false;
-    const lost = name === null || name === undefined;
-    // Events were lost, or the directory itself was moved or removed.
-    if (lost || (type === "rename" && name === ownName(this.path))) {
+  happened(watch: number, event: DirectoryEvent): void {
+    const directory = this.#names.get(watch);
+    if (directory !== undefined) this.#happenedBelow(directory, event);
+    if (watch === this.#watch) this.#happenedHere(event);
+  }
+
+  #happenedBelow(directory: string, { name, over }: DirectoryEvent): void {
+    if (over) this.#endBelow(directory);
+    const file = name === undefined ? "" : `/${name}`;
+    this.listener.changed(`${directory}${file}`);
+  }
+
+  #happenedHere(event: DirectoryEvent): void {
+    const { name, appeared, vanished, isDirectory, over } = event;
+    if (over) {
       this.#stop();
-      // Bun shares watches by name, and one that is opened in the callback of another on the same name
-      // gets that one's dead inode.
-      setImmediate(() => {
-        this.check(true);
-        this.listener.changed(undefined);
-      });
-    } else {
-      this.listener.changed(name);
+      this.check();
+      this.listener.changed(undefined);
+      return;
+    }
+    if (this.deep && name !== undefined && isDirectory) {
+      if (appeared || vanished) this.#endBelow(name);
+      if (appeared) this.#guard(() => this.#beginBelow(name, true));
+    }
+    this.listener.changed(name);
+  }
+
+  /**
+   * @param tell says what was put into it before it was watched.
+   * @throws SystemError when there are no watches left.
+   */
+  #beginBelow(name: string, tell: boolean): void {
+    const path = `${this.path}/${name}`;
+    try {
+      const watch = inotify.watch(path, this);
+      this.#below.set(name, watch);
+      this.#names.set(watch, name);
+      if (!tell) return;
+      for (const entry of list(path))
+        this.listener.changed(`${name}/${entry.name}`);
+    } catch (error) {
+      // It has gone again, or it is none, or nobody may look into it.
+      if (!isAbsence(error) && errorCode(error) !== "EACCES") throw error;
+    }
+  }
+
+  #endBelow(name: string): void {
+    const watch = this.#below.get(name);
+    if (watch === undefined) return;
+    inotify.unwatch(watch, this);
+    this.#below.delete(name);
+    this.#names.delete(watch);
+  }
+
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#failed(error);
     }
   }
 
   #failed(error: unknown): void {
+    if (errorCode(error) === undefined) throw error;
     this.#stop();
-    if (errorCode(error) !== "ENOENT" && !this.#degraded) {
+    if (!isAbsence(error) && !this.#degraded) {
       this.#degraded = true;
       this.listener.degraded(reasonOf(error));
     }
@@ -124,25 +170,17 @@ export class DirectoryWatch {
   #stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#watcher?.close();
-    this.#watcher = undefined;
+    for (const name of [...this.#below.keys()]) this.#endBelow(name);
+    if (this.#watch !== undefined) inotify.unwatch(this.#watch, this);
+    this.#watch = undefined;
   }
 }
 
-function ownName(path: string): string {
-  return path.slice(path.lastIndexOf("/") + 1);
-}
-
-/**
- * What tells a directory from any other, also from one that was made in its place and got its inode;
- * undefined when there is none, or it cannot be told.
- */
+/** Which directory it is; undefined when there is none, or it cannot be told. */
 function identityOf(path: string): string | undefined {
   try {
-    const status = statSync(path, { bigint: true, throwIfNoEntry: false });
-    return status?.isDirectory()
-      ? `${status.dev}:${status.ino}:${status.birthtimeNs}`
-      : undefined;
+    const found = status(path);
+    return found?.isDirectory ? found.identity : undefined;
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
     return undefined;

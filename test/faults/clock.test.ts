@@ -11,7 +11,7 @@ import {
 } from "bun:test";
 import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { setModified } from "../../src/libc.ts";
+import { setModified } from "../../src/system/files.ts";
 import {
   type Event,
   newService,
