@@ -1,0 +1,38 @@
+/** s6. */
+import type { Contender } from "./contender.ts";
+import { forEach, serviceDirectories } from "./service-directory.ts";
+
+/** More than the largest number of services that can be measured. */
+const MOST = 5100;
+
+/** @param maximumOption what s6-svscan calls the greatest number of services. */
+export function s6(version: string, maximumOption: "-c" | "-C"): Contender {
+  return {
+    name: "s6",
+    version,
+    use: (place) => {
+      const { scanned, ...services } = serviceDirectories(place);
+      const paths = (names: readonly string[]) => names.map(services.entry);
+      return {
+        ...services,
+        command: ["s6-svscan", maximumOption, String(MOST), scanned],
+        rescan: ["s6-svscanctl", "-a", scanned],
+        stopSignal: "SIGTERM",
+        status: (names) => forEach("s6-svstat", paths(names)),
+        // There is no program that restarts several; s6-svc waits for one with -wr.
+        restart: (names) =>
+          names.length > 1
+            ? forEach("s6-svc -r", paths(names))
+            : ["s6-svc", "-wr", "-T", "30000", "-r", ...paths(names)],
+        isUp: {
+          "s6-svstat": (service) => ["s6-svstat", services.entry(service)],
+          "s6-svwait -u": (service) => [
+            "s6-svwait",
+            "-u",
+            services.entry(service),
+          ],
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,2 @@
+/** The least that a program compiled by Bun can do. */
+console.log("hello");
