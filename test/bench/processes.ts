@@ -4,7 +4,7 @@ import { errorCode } from "../../src/errors.ts";
 
 /** Bytes, the sum of all processes. */
 export interface Memory {
-  /** What nobody else has: written by them, and gone with them. */
+  /** What is in no file: nobody else has it, and the kernel cannot drop it. */
   readonly private: number;
   /** What is shared counts in parts. */
   readonly proportional: number;
@@ -25,9 +25,6 @@ interface Thread {
 
 const KIBI = 1024;
 const STAGE_PID = "1";
-/** Fields of /proc/PID/stat after the name: cutime and cstime. */
-const CHILDREN_TIMES = [13, 14] as const;
-const NANOSECONDS_PER_TICK = 1e7;
 
 /**
  * The processes in a namespace that are neither its process 1 nor services.
@@ -49,7 +46,7 @@ export function memoryOf(proc: string, pids: readonly string[]): Memory {
     const rollup = unlessGone(() => read(`${proc}/${pid}/smaps_rollup`));
     const status = unlessGone(() => read(`${proc}/${pid}/status`));
     if (rollup === undefined || status === undefined) continue;
-    sum.private += field(rollup, "Private_Dirty") * KIBI;
+    sum.private += field(rollup, "Pss_Anon") * KIBI;
     sum.proportional += field(rollup, "Pss") * KIBI;
     sum.resident += field(rollup, "Rss") * KIBI;
     sum.pageTables += field(status, "VmPTE") * KIBI;
@@ -87,18 +84,6 @@ export function spent(before: Activity, after: Activity): Thread {
     cpu += now.cpu - (then?.cpu ?? 0);
   }
   return { switches, cpu };
-}
-
-/** Nanoseconds of CPU of the ended children that processes have waited for. */
-export function childrenTimeOf(proc: string, pids: readonly string[]): number {
-  let ticks = 0;
-  for (const pid of pids) {
-    const line = unlessGone(() => read(`${proc}/${pid}/stat`));
-    if (line === undefined) continue;
-    const fields = line.slice(line.lastIndexOf(")") + 2).split(" ");
-    for (const index of CHILDREN_TIMES) ticks += Number(fields[index]);
-  }
-  return ticks * NANOSECONDS_PER_TICK;
 }
 
 /** The number in a line "name: number" of a file in /proc; 0 where there is none. */

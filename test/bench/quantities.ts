@@ -84,11 +84,6 @@ export const STORM_CPU = quantity(
   "storm: CPU of supervisors",
   "%",
 );
-export const STORM_CPU_ALL = quantity(
-  "storm-cpu-all",
-  "storm: CPU with children",
-  "%",
-);
 export const STORM_RESPAWN = quantity(
   "storm-respawn",
   "storm: kill to exec of others",
@@ -122,7 +117,6 @@ export const QUANTITIES: readonly Quantity[] = [
   RESTART_ALL_RETURNS,
   STORM_STARTS,
   STORM_CPU,
-  STORM_CPU_ALL,
   STORM_RESPAWN,
   STORM_RESPAWN_WORST,
 ];

@@ -27,6 +27,9 @@ export function renderText(outcome: Outcome): string {
   const parts = [
     `${describe(outcome.machine)}; medians of ${outcome.rounds} rounds`,
     versions.join(", "),
+    ...contenders.flatMap(({ name, note }) =>
+      note ? [`${name}: ${note}`] : [],
+    ),
     ...leftOut.map((reason) => `left out: ${reason}`),
   ];
   const rows = mainRows(outcome);
@@ -44,7 +47,11 @@ export function renderJson(outcome: Outcome): string {
     {
       machine,
       rounds,
-      contenders: contenders.map(({ name, version }) => ({ name, version })),
+      contenders: contenders.map(({ name, version, note }) => ({
+        name,
+        version,
+        note,
+      })),
       leftOut,
       results: results.cells.map((cell) => ({
         quantity: cell.quantity.id,
@@ -129,7 +136,7 @@ function withRatios(values: readonly number[]): string[] {
   return values.map((value, index) => {
     const text = threeDigits(value);
     const ratio = value / first;
-    if (index === 0 || !Number.isFinite(ratio)) return text;
+    if (index === 0 || !(ratio > 0) || first < 0) return text;
     return `${text} (×${threeDigits(ratio)})`;
   });
 }

@@ -1,12 +1,19 @@
 /** A supervisor at work, in a pid namespace of its own, with services that note when they are started. */
-import { copyFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { constants } from "node:os";
+import { dirname } from "node:path";
 import type { Contender, Usage } from "./contenders/contender.ts";
 import { Marks } from "./marks.ts";
 import {
   type Activity,
   activityOf,
-  childrenTimeOf,
   type Memory,
   memoryOf,
   supervisors,
@@ -31,6 +38,8 @@ export interface Ran {
 /** Milliseconds for whatever should come at once. */
 const PATIENCE = 120_000;
 const KIBI = 1024;
+/** Seconds since 1970. */
+const LONG_AGO = 1e9;
 const LOG_TAIL = 2000;
 
 export class Stage implements AsyncDisposable {
@@ -42,7 +51,7 @@ export class Stage implements AsyncDisposable {
   readonly #program: string;
   readonly #replies = new Map<string, string[][]>();
   readonly #waiting = new Map<string, (words: string[]) => void>();
-  #process: Bun.Subprocess<"pipe", "pipe", "inherit"> | undefined;
+  #process: Bun.Subprocess<"pipe", "pipe"> | undefined;
   #init = 0;
   #supervisor = "";
 
@@ -59,12 +68,15 @@ export class Stage implements AsyncDisposable {
     this.#directory = workshop.directory();
     workshop.adopt(this);
     copyFileSync(programs.actor, this.#actor);
+    writeFileSync(this.#log, "");
     this.marks = new Marks(`${this.#directory}/marks`);
     const directory = `${this.#directory}/files`;
     mkdirSync(directory);
     this.usage = contender.use({ directory, script: `#!${this.#actor}\n` });
     for (const service of services)
       this.usage.prepare(this.usage.entry(service));
+    // Some wait a second until a directory that was just changed has settled; at boot none was.
+    utimesSync(dirname(this.usage.entry("any")), LONG_AGO, LONG_AGO);
   }
 
   /** Starts the supervisor. @returns when. */
@@ -86,7 +98,7 @@ export class Stage implements AsyncDisposable {
         },
         stdin: "pipe",
         stdout: "pipe",
-        stderr: "inherit",
+        stderr: Bun.file(this.#log),
       },
     );
     void this.#listen(this.#process);
@@ -161,11 +173,6 @@ export class Stage implements AsyncDisposable {
 
   activity(): Activity {
     return activityOf(this.#proc, this.supervisors());
-  }
-
-  /** Nanoseconds of CPU that ended children of the supervisors have used. */
-  childrenTime(): number {
-    return childrenTimeOf(this.#proc, this.supervisors());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

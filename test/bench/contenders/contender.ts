@@ -4,6 +4,8 @@ export interface Contender {
   /** Short, the head of its column. */
   readonly name: string;
   readonly version: string;
+  /** What has to be known about how it is measured. */
+  readonly note?: string;
   /** How many services it can have; no limit unless given. */
   readonly most?: number;
   /** Milliseconds between two looks for new services, where it looks once in a while. */

@@ -10,8 +10,9 @@ export function s6(version: string, maximumOption: "-c" | "-C"): Contender {
   return {
     name: "s6",
     version,
+    note: "its services report that they are ready; without that it waits a second before each restart",
     use: (place) => {
-      const { scanned, ...services } = serviceDirectories(place);
+      const { scanned, ...services } = serviceDirectories(place, true);
       const paths = (names: readonly string[]) => names.map(services.entry);
       return {
         ...services,

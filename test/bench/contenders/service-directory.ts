@@ -2,15 +2,25 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import type { Place } from "./contender.ts";
 
-/** The parts of a usage that all of that family share, and the directory that is scanned. */
-export function serviceDirectories({ directory, script }: Place) {
+const READINESS_DESCRIPTOR = "3\n";
+
+/**
+ * The parts of a usage that all of that family share, and the directory that is scanned.
+ * @param ready whether a service reports that it is ready.
+ */
+export function serviceDirectories(
+  { directory, script }: Place,
+  ready = false,
+) {
   const scanned = `${directory}/sv`;
   mkdirSync(scanned);
   return {
     scanned,
     prepare: (path: string) => {
       mkdirSync(path);
-      writeFileSync(`${path}/run`, script, { mode: 0o755 });
+      const text = ready ? `${script.trimEnd()} ready\n` : script;
+      writeFileSync(`${path}/run`, text, { mode: 0o755 });
+      if (ready) writeFileSync(`${path}/notification-fd`, READINESS_DESCRIPTOR);
     },
     entry: (service: string) => `${scanned}/${service}`,
   };

@@ -70,6 +70,8 @@ async function live(
   note(RESIDENT, memory.resident / MEGABYTE);
   note(PAGE_TABLES, memory.pageTables / MEGABYTE);
   await act(stage, note);
+  // Some take the end of what was just started for a crash and wait.
+  await Bun.sleep(milliseconds(LONG_ENOUGH));
   note(STOP, milliseconds(await stage.stop()));
 }
 

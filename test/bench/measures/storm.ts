@@ -4,7 +4,6 @@ import { monotonic } from "../clock.ts";
 import { spent } from "../processes.ts";
 import {
   STORM_CPU,
-  STORM_CPU_ALL,
   STORM_RESPAWN,
   STORM_RESPAWN_WORST,
   STORM_STARTS,
@@ -30,7 +29,6 @@ export const STORM: Measure = {
     await Bun.sleep(SETTLED);
     stage.marks.take();
     const before = stage.activity();
-    const childrenBefore = stage.childrenTime();
     const began = monotonic();
     const times = await killInTurn(
       stage,
@@ -39,7 +37,6 @@ export const STORM: Measure = {
     );
     const took = monotonic() - began;
     const cpu = spent(before, stage.activity()).cpu;
-    const children = stage.childrenTime() - childrenBefore;
     const starts = stage.marks
       .take()
       .filter(({ service }) => !healthy.includes(service));
@@ -47,7 +44,6 @@ export const STORM: Measure = {
       results.add(quantity, CRASHING, contender.name, ...samples);
     note(STORM_STARTS, starts.length / (took / SECOND));
     note(STORM_CPU, (cpu / took) * PERCENT);
-    note(STORM_CPU_ALL, ((cpu + children) / took) * PERCENT);
     note(STORM_RESPAWN, ...times.map(milliseconds));
     note(STORM_RESPAWN_WORST, ...times.map(milliseconds));
     await stage.stop();

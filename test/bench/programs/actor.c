@@ -1,6 +1,7 @@
 /*
  * The service of the benchmark, the interpreter of scripts whose first line is #!/…/actor. It notes when it
  * was started in the file "marks" next to it, and sleeps for ever. What is called crash-… ends at once.
+ * With the argument "ready" it reports on descriptor 3 that it is ready.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return 2;
 	/* Where a service is a directory, it is started in there. */
-	name = base(argv[1]);
+	name = base(argv[argc - 1]);
 	if (!strcmp(name, "run") && getcwd(directory, sizeof directory))
 		name = base(directory);
 	length = readlink("/proc/self/exe", path, sizeof path - sizeof "marks");
@@ -43,6 +44,8 @@ int main(int argc, char **argv)
 	close(file);
 	if (!strncmp(name, "crash-", 6))
 		return 1;
+	if (argc > 2 && write(3, "\n", 1) != 1)
+		return 5;
 	for (;;)
 		pause();
 }
