@@ -31,10 +31,11 @@ export function readOptions(
   measures: readonly string[],
 ): Options {
   const values = parse(args);
-  const services = list(values.services).map((text) =>
+  const services = list("services", values.services).map((text) =>
     number("services", text, MOST_SERVICES),
   );
-  const wanted = values.measure === undefined ? measures : list(values.measure);
+  const wanted =
+    values.measure === undefined ? measures : list("measure", values.measure);
   for (const name of wanted)
     if (!measures.includes(name))
       throw new UsageError(
@@ -43,7 +44,7 @@ export function readOptions(
   return {
     services: [...new Set(services)].sort((a, b) => a - b),
     rounds: number("rounds", values.rounds, MOST_ROUNDS),
-    only: values.only === undefined ? undefined : list(values.only),
+    only: values.only === undefined ? undefined : list("only", values.only),
     measures: wanted,
     json: values.json,
     help: values.help,
@@ -68,8 +69,10 @@ function parse(args: readonly string[]) {
   }
 }
 
-function list(text: string): string[] {
-  return text.split(",").filter((each) => each !== "");
+function list(option: string, text: string): string[] {
+  const items = text.split(",").filter((each) => each !== "");
+  if (items.length === 0) throw new UsageError(`--${option}: nothing is named`);
+  return items;
 }
 
 function number(option: string, text: string, most: number): number {
