@@ -40,6 +40,9 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 const USAGE_EXIT = 2;
 const INTERRUPTED_EXIT = 130;
 
+/** Whether it was interrupted, so that what fails from then on needs no words. */
+let stopping = false;
+
 /** Something that the benchmark cannot do without. */
 class MissingError extends Error {}
 
@@ -155,6 +158,7 @@ function progress(text: string): void {
 }
 
 async function interrupted(workshop: Workshop): Promise<never> {
+  stopping = true;
   await workshop[Symbol.asyncDispose]();
   process.exit(INTERRUPTED_EXIT);
 }
@@ -162,7 +166,8 @@ async function interrupted(workshop: Workshop): Promise<never> {
 try {
   await main();
 } catch (error) {
-  if (error instanceof UsageError) {
+  if (stopping) process.exitCode = INTERRUPTED_EXIT;
+  else if (error instanceof UsageError) {
     console.error(`bench: ${error.message}\n${USAGE}`);
     process.exitCode = USAGE_EXIT;
   } else {

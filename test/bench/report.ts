@@ -25,7 +25,7 @@ export function renderText(outcome: Outcome): string {
   const { contenders, shortPrograms, leftOut } = outcome;
   const versions = contenders.map(({ name, version }) => `${name} ${version}`);
   const parts = [
-    `${describe(outcome.machine)}; medians of ${outcome.rounds} rounds`,
+    `${describe(outcome.machine)}; medians of ${outcome.rounds} round${outcome.rounds === 1 ? "" : "s"}, idleness watched once`,
     versions.join(", "),
     ...contenders.flatMap(({ name, note }) =>
       note ? [`${name}: ${note}`] : [],

@@ -21,10 +21,10 @@ import type { Stage } from "../stage.ts";
 import { killInTurn, LONG_ENOUGH, ripen } from "./respawn.ts";
 
 /** Milliseconds after everything is up. */
-const SETTLED = 2000;
+const SETTLED = 1500;
 const MEGABYTE = 1e6;
 const MOST_KILLS = 100;
-const KILLS_PER_SERVICE = 4;
+const KILLS_PER_SERVICE = 3;
 const STATUS_RUNS = 5;
 const RESTARTS = 3;
 

@@ -2,7 +2,7 @@
 import { type Measure, milliseconds, names, stageFor } from "../bench.ts";
 import { PICKUP } from "../quantities.ts";
 
-const ADDED = 3;
+const ADDED = 2;
 const SETTLED = 1000;
 
 export const PICKUPS: Measure = {

@@ -22,13 +22,18 @@ int main(int argc, char **argv)
 	char path[4096], directory[4096], line[256];
 	const char *name;
 	ssize_t length;
-	int size, file;
+	int size, file, ready = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (argc < 2)
 		return 2;
-	/* Where a service is a directory, it is started in there. */
-	name = base(argv[argc - 1]);
+	/* A script's path follows the interpreter's argument; what else it was given comes last.
+	   Where a service is a directory, it is started in there. */
+	if (argc > 2 && !strcmp(argv[1], "ready")) {
+		ready = 1;
+		argv++;
+	}
+	name = base(argv[1]);
 	if (!strcmp(name, "run") && getcwd(directory, sizeof directory))
 		name = base(directory);
 	length = readlink("/proc/self/exe", path, sizeof path - sizeof "marks");
@@ -44,7 +49,7 @@ int main(int argc, char **argv)
 	close(file);
 	if (!strncmp(name, "crash-", 6))
 		return 1;
-	if (argc > 2 && write(3, "\n", 1) != 1)
+	if (ready && write(3, "\n", 1) != 1)
 		return 5;
 	for (;;)
 		pause();
