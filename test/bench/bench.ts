@@ -14,6 +14,8 @@ export interface Bench {
   /** Numbers of services, ascending. */
   readonly services: readonly number[];
   readonly rounds: number;
+  /** What was tried in vain, and why. */
+  readonly failures: Map<string, string>;
   /** Tells what is being done. */
   progress(text: string): void;
 }

@@ -58,6 +58,7 @@ async function main(): Promise<void> {
     process.once(signal, () => void interrupted(workshop));
   const outcome = await measure(options, workshop);
   console.log(options.json ? renderJson(outcome) : renderText(outcome));
+  if (outcome.failures.size > 0) process.exitCode = 1;
 }
 
 async function measure(options: Options, workshop: Workshop): Promise<Outcome> {
@@ -75,6 +76,7 @@ async function measure(options: Options, workshop: Workshop): Promise<Outcome> {
     contenders,
     results: new Results(),
     shortPrograms: new ShortPrograms(),
+    failures: new Map(),
     services: options.services,
     rounds: options.rounds,
     progress,
@@ -84,7 +86,7 @@ async function measure(options: Options, workshop: Workshop): Promise<Outcome> {
   for (const joint of JOINT) {
     if (!options.measures.includes(joint.name)) continue;
     progress(joint.name);
-    await joint.measure(bench);
+    await failing(bench, joint.name, () => joint.measure(bench));
   }
   return { machine: facts, leftOut, ...bench };
 }
@@ -111,11 +113,28 @@ async function measureRound(
       if (services > (contender.most ?? Number.POSITIVE_INFINITY)) continue;
       if (contender.minimal && (measure === STORM || measure === PICKUPS))
         continue;
-      progress(
-        `round ${round + 1} of ${bench.rounds}: ${measure.name} with ${services} services under ${contender.name}`,
+      const what = `${measure.name} with ${services} services under ${contender.name}`;
+      if (bench.failures.has(what)) continue;
+      progress(`round ${round + 1} of ${bench.rounds}: ${what}`);
+      await failing(bench, what, () =>
+        measure.measure(bench, contender, services, round),
       );
-      await measure.measure(bench, contender, services, round);
     }
+}
+
+/** Lets one measure fail without the others; what failed is told at the end. */
+async function failing(
+  { failures }: Bench,
+  what: string,
+  work: () => Promise<void>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (stopping || !(error instanceof Error)) throw error;
+    console.error(`bench: ${what}: ${error.message}`);
+    failures.set(what, error.message.split("\n")[0] ?? "");
+  }
 }
 
 async function chooseContenders(

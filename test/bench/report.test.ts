@@ -43,6 +43,7 @@ function outcome(): Outcome {
     rounds: 3,
     results,
     shortPrograms,
+    failures: new Map([["idle", "it was not"]]),
   };
 }
 
@@ -73,6 +74,7 @@ test("the machine, the versions and who is missing are told", () => {
   );
   expect(text).toContain("first 1.2, second 1.2");
   expect(text).toContain("left out: third is not installed");
+  expect(text).toContain("failed: idle: it was not");
 });
 
 test("short programs are compared with hello", () => {

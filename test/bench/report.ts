@@ -15,6 +15,8 @@ export interface Outcome {
   readonly rounds: number;
   readonly results: Results;
   readonly shortPrograms: ShortPrograms;
+  /** What was tried in vain, and why. */
+  readonly failures: ReadonlyMap<string, string>;
 }
 
 const PER_SERVICE = 1000;
@@ -31,6 +33,7 @@ export function renderText(outcome: Outcome): string {
       note ? [`${name}: ${note}`] : [],
     ),
     ...leftOut.map((reason) => `left out: ${reason}`),
+    ...Array.from(outcome.failures, ([what, why]) => `failed: ${what}: ${why}`),
   ];
   const rows = mainRows(outcome);
   if (rows.length > 1) parts.push("", renderTable(rows));
@@ -53,6 +56,7 @@ export function renderJson(outcome: Outcome): string {
         note,
       })),
       leftOut,
+      failures: Object.fromEntries(outcome.failures),
       results: results.cells.map((cell) => ({
         quantity: cell.quantity.id,
         title: cell.quantity.title,

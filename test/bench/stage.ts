@@ -36,7 +36,7 @@ export interface Ran {
 }
 
 /** Milliseconds for whatever should come at once. */
-const PATIENCE = 120_000;
+const PATIENCE = 60_000;
 const KIBI = 1024;
 /** Seconds since 1970. */
 const LONG_AGO = 1e9;

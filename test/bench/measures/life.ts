@@ -69,10 +69,13 @@ async function live(
   note(PROPORTIONAL, memory.proportional / MEGABYTE);
   note(RESIDENT, memory.resident / MEGABYTE);
   note(PAGE_TABLES, memory.pageTables / MEGABYTE);
-  await act(stage, note);
-  // Some take the end of what was just started for a crash and wait.
-  await Bun.sleep(milliseconds(LONG_ENOUGH));
-  note(STOP, milliseconds(await stage.stop()));
+  try {
+    await act(stage, note);
+  } finally {
+    // Some take the end of what was just started for a crash and wait.
+    await Bun.sleep(milliseconds(LONG_ENOUGH));
+    note(STOP, milliseconds(await stage.stop()));
+  }
 }
 
 async function respawns(stage: Stage, note: Note): Promise<void> {
