@@ -16,6 +16,8 @@ export interface Bench {
   readonly rounds: number;
   /** What was tried in vain, and why. */
   readonly failures: Map<string, string>;
+  /** Aborted when everything is being taken away. */
+  readonly interruption: AbortSignal;
   /** Tells what is being done. */
   progress(text: string): void;
 }

@@ -10,6 +10,7 @@ import {
 import { constants } from "node:os";
 import { dirname } from "node:path";
 import type { Contender, Usage } from "./contenders/contender.ts";
+import { Dialogue } from "./dialogue.ts";
 import { Marks } from "./marks.ts";
 import {
   type Activity,
@@ -35,8 +36,10 @@ export interface Ran {
   readonly peak: number;
 }
 
-/** Milliseconds for whatever should come at once. */
+/** Milliseconds in which a service has to be started. */
 const PATIENCE = 60_000;
+/** How many services may be added to those that are there from the start. */
+const ROOM = 10;
 const KIBI = 1024;
 /** Seconds since 1970. */
 const LONG_AGO = 1e9;
@@ -49,9 +52,8 @@ export class Stage implements AsyncDisposable {
   readonly #workshop: Workshop;
   readonly #directory: string;
   readonly #program: string;
-  readonly #replies = new Map<string, string[][]>();
-  readonly #waiting = new Map<string, (words: string[]) => void>();
   #process: Bun.Subprocess<"pipe", "pipe"> | undefined;
+  #dialogue: Dialogue | undefined;
   #init = 0;
   #supervisor = "";
 
@@ -72,7 +74,11 @@ export class Stage implements AsyncDisposable {
     this.marks = new Marks(`${this.#directory}/marks`);
     const directory = `${this.#directory}/files`;
     mkdirSync(directory);
-    this.usage = contender.use({ directory, script: `#!${this.#actor}\n` });
+    this.usage = contender.use({
+      directory,
+      script: `#!${this.#actor}\n`,
+      services: services.length + ROOM,
+    });
     for (const service of services)
       this.usage.prepare(this.usage.entry(service));
     // Some wait a second until a directory that was just changed has settled; at boot none was.
@@ -101,8 +107,8 @@ export class Stage implements AsyncDisposable {
         stderr: Bun.file(this.#log),
       },
     );
-    void this.#listen(this.#process);
-    const [time, pid = ""] = await this.#reply("started");
+    this.#dialogue = new Dialogue(this.#process);
+    const [time, pid = ""] = await this.#answer("started");
     const { pid: parent } = this.#process;
     const children = `/proc/${parent}/task/${parent}/children`;
     this.#init = Number(readFileSync(children, "utf8"));
@@ -129,7 +135,7 @@ export class Stage implements AsyncDisposable {
   /** Stops everything. @returns how long it took until no process was left, in nanoseconds. */
   async stop(): Promise<number> {
     const began = await this.#kill(this.#supervisor, this.usage.stopSignal);
-    const [end] = await this.#reply("empty");
+    const [end] = await this.#answer("empty");
     return Number(end) - began;
   }
 
@@ -152,8 +158,8 @@ export class Stage implements AsyncDisposable {
 
   /** Runs a command to its end, inside the namespace, as the user of the supervisor would. */
   async run(command: readonly string[]): Promise<Ran> {
-    this.#write("run", ...command);
-    const [from, to, code, peak] = (await this.#reply("ran")).map(Number);
+    this.#talk.say("run", ...command);
+    const [from, to, code, peak] = (await this.#answer("ran")).map(Number);
     return {
       from: from ?? 0,
       to: to ?? 0,
@@ -205,54 +211,26 @@ export class Stage implements AsyncDisposable {
     return await this.#say("killed", "kill", pid, number);
   }
 
+  /** Says something whose answer has a time as its first word. */
   async #say(answer: string, ...words: readonly string[]): Promise<number> {
-    this.#write(...words);
-    const [time] = await this.#reply(answer);
+    this.#talk.say(...words);
+    const [time] = await this.#answer(answer);
     if (time === "0") throw this.#explained(`${words.join(" ")} failed`);
     return Number(time);
   }
 
-  #write(...words: readonly string[]): void {
-    const input = this.#process?.stdin;
-    input?.write(`${words.join("\t")}\n`);
-    void input?.flush();
-  }
-
-  async #reply(kind: string): Promise<string[]> {
-    const there = this.#replies.get(kind)?.shift();
-    if (there !== undefined) return there;
-    const { promise, resolve, reject } = Promise.withResolvers<string[]>();
-    this.#waiting.set(kind, resolve);
-    const timer = setTimeout(() => {
-      reject(this.#explained(`no '${kind}' within ${PATIENCE / 1000} s`));
-    }, PATIENCE);
-    void this.#process?.exited.then(() =>
-      reject(this.#explained(`the stage ended before it said '${kind}'`)),
-    );
+  async #answer(kind: string): Promise<readonly string[]> {
     try {
-      return await promise;
-    } finally {
-      clearTimeout(timer);
-      this.#waiting.delete(kind);
+      return await this.#talk.answer(kind);
+    } catch (error) {
+      throw this.#explained(error);
     }
   }
 
-  async #listen({ stdout }: { stdout: ReadableStream<Uint8Array> }) {
-    const decoder = new TextDecoder();
-    let rest = "";
-    for await (const chunk of stdout) {
-      const lines = (rest + decoder.decode(chunk, { stream: true })).split(
-        "\n",
-      );
-      rest = lines.pop() ?? "";
-      for (const line of lines) this.#hear(line.split("\t"));
-    }
-  }
-
-  #hear([kind = "", ...words]: string[]): void {
-    const waiting = this.#waiting.get(kind);
-    if (waiting) waiting(words);
-    else this.#replies.set(kind, [...(this.#replies.get(kind) ?? []), words]);
+  get #talk(): Dialogue {
+    if (this.#dialogue === undefined)
+      throw new Error("the stage is not started");
+    return this.#dialogue;
   }
 
   /** An error with the end of the supervisor's messages. */

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   rmSync,
+  symlinkSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +15,7 @@ import { staticLink } from "../../src/static-link/link.ts";
 const SOURCES = join(import.meta.dir, "programs");
 /** A file system in memory, as /run is one. */
 const MEMORY = "/dev/shm";
-const APPLETS = ["sysmgr", "svctl", "sysmgr-depends"];
+const LINKS = ["svctl", "sysmgr-depends"];
 
 export class Workshop implements AsyncDisposable {
   readonly #programs = mkdtempSync(join(tmpdir(), "sysmgr-bench-"));
@@ -69,15 +70,7 @@ export class Workshop implements AsyncDisposable {
     const directory = join(this.#programs, "dist");
     mkdirSync(directory);
     copyFileSync(binary, join(directory, "sysmgr"));
-    for (const applet of APPLETS.slice(1)) {
-      const { success } = Bun.spawnSync([
-        "ln",
-        "-s",
-        "sysmgr",
-        join(directory, applet),
-      ]);
-      if (!success) throw new Error(`cannot make a link ${applet}`);
-    }
+    for (const link of LINKS) symlinkSync("sysmgr", join(directory, link));
     return directory;
   }
 

@@ -22,6 +22,8 @@ export interface Place {
   readonly directory: string;
   /** The text of a service's script. */
   readonly script: string;
+  /** The greatest number of services. */
+  readonly services: number;
 }
 
 /** How a contender is used in one place. */

@@ -13,6 +13,8 @@ export interface Found {
   readonly leftOut: readonly string[];
 }
 
+/** Names of contenders that are always there. */
+const RESERVED = ["sysmgr", "bun-loop"];
 const C_SYSMGR_SCAN_INTERVAL = 1000;
 
 /** @param more directories with further binaries, joined by colons. */
@@ -44,7 +46,8 @@ export function findContenders(more: string | undefined): Found {
     );
 
   for (const directory of directories) {
-    const found = further(directory);
+    const taken = [...RESERVED, ...contenders.map(({ name }) => name)];
+    const found = further(directory, freeName(basename(directory), taken));
     if (found) contenders.push(found);
     else if (withBusybox(directory) !== busybox)
       leftOut.push(
@@ -54,9 +57,15 @@ export function findContenders(more: string | undefined): Found {
   return { contenders, leftOut };
 }
 
-function further(directory: string): Contender | undefined {
-  const has = (name: string) => isExecutable(join(directory, name));
-  const name = basename(directory);
+function freeName(wanted: string, taken: readonly string[]): string {
+  let name = wanted;
+  for (let number = 2; taken.includes(name); number++)
+    name = `${wanted}-${number}`;
+  return name;
+}
+
+function further(directory: string, name: string): Contender | undefined {
+  const has = (program: string) => isExecutable(join(directory, program));
   if (has("sysmgr") && has("svctl")) {
     // The C program says its version in the usage message that every argument makes it print.
     const said = output([join(directory, "sysmgr"), "--version"]);

@@ -1,7 +1,14 @@
 /** nitro, as its manual describes it. */
 import { mkdirSync } from "node:fs";
 import type { Contender } from "./contender.ts";
-import { forEach, serviceDirectories } from "./service-directory.ts";
+import {
+  forEach,
+  READINESS_NOTE,
+  serviceDirectories,
+} from "./service-directory.ts";
+
+/** What it is compiled with unless told otherwise. */
+const MOST = 500;
 
 /** @param binaries the directory with nitro and nitroctl. */
 export function nitro(
@@ -12,8 +19,10 @@ export function nitro(
   return {
     name,
     version,
+    most: MOST,
+    note: READINESS_NOTE,
     use: (place) => {
-      const { scanned, ...services } = serviceDirectories(place);
+      const { scanned, ...services } = serviceDirectories(place, true);
       const control = `${place.directory}/control`;
       mkdirSync(`${control}/notify`, { recursive: true });
       const nitroctl = `${binaries}/nitroctl`;
@@ -27,7 +36,6 @@ export function nitro(
           names.length > 1
             ? [nitroctl, "list"]
             : forEach(`${nitroctl} check`, names),
-        // It takes a service for restarted when it has run for two seconds.
         restart: (names) => [nitroctl, "restart", ...names],
         isUp: {
           "nitroctl check": (service) => [nitroctl, "check", service],

@@ -1,22 +1,31 @@
 /** s6. */
 import type { Contender } from "./contender.ts";
-import { forEach, serviceDirectories } from "./service-directory.ts";
+import {
+  forEach,
+  READINESS_NOTE,
+  serviceDirectories,
+} from "./service-directory.ts";
 
-/** More than the largest number of services that can be measured. */
-const MOST = 5100;
+/** What s6-svscan takes when it is not told; less would be no fair configuration. */
+const USUAL_MOST = 500;
 
 /** @param maximumOption what s6-svscan calls the greatest number of services. */
 export function s6(version: string, maximumOption: "-c" | "-C"): Contender {
   return {
     name: "s6",
     version,
-    note: "its services report that they are ready; without that it waits a second before each restart",
+    note: READINESS_NOTE,
     use: (place) => {
       const { scanned, ...services } = serviceDirectories(place, true);
       const paths = (names: readonly string[]) => names.map(services.entry);
       return {
         ...services,
-        command: ["s6-svscan", maximumOption, String(MOST), scanned],
+        command: [
+          "s6-svscan",
+          maximumOption,
+          String(Math.max(USUAL_MOST, place.services)),
+          scanned,
+        ],
         rescan: ["s6-svscanctl", "-a", scanned],
         stopSignal: "SIGTERM",
         status: (names) => forEach("s6-svstat", paths(names)),

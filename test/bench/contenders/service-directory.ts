@@ -2,6 +2,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import type { Place } from "./contender.ts";
 
+/** Of those who trust no service that has not said that it is ready. */
+export const READINESS_NOTE =
+  "its services report that they are ready; without that it waits before each restart";
+
 const READINESS_DESCRIPTOR = "3\n";
 
 /**

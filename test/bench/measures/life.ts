@@ -31,24 +31,18 @@ const RESTARTS = 3;
 type Note = (quantity: Quantity, ...samples: readonly number[]) => void;
 type Act = (stage: Stage, note: Note) => Promise<void>;
 
-/** Start, memory and stop, and the others if they are wanted. */
-export const LIFE = measureLife("life", async () => undefined);
-export const RESPAWNS = measureLife("respawn", respawns);
-export const CONTROL = measureLife("control", control);
+/** The names of what can be measured in one life; the first one always is. */
+export const LIFE_PARTS = ["life", "respawn", "control"] as const;
 
-/** A measure that does several things in one life. */
-export function lifeOf(measures: readonly string[]): Measure {
-  return measureLife("life", async (stage, note) => {
-    if (measures.includes(RESPAWNS.name)) await respawns(stage, note);
-    if (measures.includes(CONTROL.name)) await control(stage, note);
-  });
-}
-
-function measureLife(name: string, act: Act): Measure {
+/** A life with those of its parts that are wanted. */
+export function lifeWith(wanted: readonly string[]): Measure {
   return {
-    name,
+    name: "life",
     measure: (bench, contender, services) =>
-      live(bench, contender, services, act),
+      live(bench, contender, services, async (stage, note) => {
+        if (wanted.includes("respawn")) await respawns(stage, note);
+        if (wanted.includes("control")) await control(stage, note);
+      }),
   };
 }
 

@@ -11,8 +11,10 @@ import {
 import { Stage } from "../stage.ts";
 import { killInTurn } from "./respawn.ts";
 
-export const CRASHING = 500;
+const CRASHING = 500;
 const HEALTHY = 10;
+/** All services of a storm. */
+export const STORM_SERVICES = CRASHING + HEALTHY;
 const SETTLED = 2000;
 /** Nanoseconds. */
 const WINDOW = 6e9;
@@ -41,7 +43,7 @@ export const STORM: Measure = {
       .take()
       .filter(({ service }) => !healthy.includes(service));
     const note = (quantity: typeof STORM_CPU, ...samples: number[]) =>
-      results.add(quantity, CRASHING, contender.name, ...samples);
+      results.add(quantity, STORM_SERVICES, contender.name, ...samples);
     note(STORM_STARTS, starts.length / (took / SECOND));
     note(STORM_CPU, (cpu / took) * PERCENT);
     note(STORM_RESPAWN, ...times.map(milliseconds));
