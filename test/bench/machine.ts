@@ -12,6 +12,7 @@ export interface Machine {
   readonly virtual: boolean;
   /** Bytes. */
   readonly memory: number;
+  /** Processes that wanted to run, the means of the last 1, 5 and 15 minutes. */
   readonly load: readonly number[];
   /** The kind of file system that services and state files are on. */
   readonly files: "memory" | "disk";

@@ -7,6 +7,7 @@
  * sysmgr and svctl, one with nitro and nitroctl, or one with a busybox that has runsvdir, runsv and sv.
  */
 import { existsSync } from "node:fs";
+import { loadavg } from "node:os";
 import { join } from "node:path";
 import { version } from "../../package.json";
 import type { Bench } from "./bench.ts";
@@ -79,7 +80,12 @@ async function measure(options: Options, workshop: Workshop): Promise<Outcome> {
     progress,
   };
   await measureAll(bench, options.measures);
-  return { machine: facts, leftOut: found.leftOut, ...bench };
+  return {
+    machine: facts,
+    loadAfter: loadavg(),
+    leftOut: found.leftOut,
+    ...bench,
+  };
 }
 
 function choose(

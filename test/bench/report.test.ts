@@ -38,6 +38,7 @@ function outcome(): Outcome {
       files: "memory",
       bun: "1.4.5",
     },
+    loadAfter: [3, 2, 1],
     contenders: [contender("first"), contender("second")],
     leftOut: ["third is not installed"],
     rounds: 3,
@@ -65,6 +66,14 @@ test("what was not measured is empty, and has no ratio", () => {
     /\| idle, 1st minute: CPU, ms\/min +\| +10 \| +\| +5\.00 \|/,
   );
   expect(renderText(outcome())).not.toContain(PRIVATE.title);
+});
+
+test("nothing is a multiple of nothing", () => {
+  const idle = outcome();
+  idle.results.add(EARLY_CPU, 10, "first", 0);
+  expect(renderText(idle)).toMatch(
+    /\| idle, 1st minute: CPU, ms\/min +\| +10 \| +0 \| +5\.00 \|/,
+  );
 });
 
 test("the machine, the versions and who is missing are told", () => {

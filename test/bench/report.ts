@@ -9,7 +9,10 @@ import { renderTable, threeDigits } from "./table.ts";
 
 /** Everything that is told. */
 export interface Outcome {
+  /** Before anything was measured. */
   readonly machine: Machine;
+  /** The machine's load afterwards, which is in part the benchmark's. */
+  readonly loadAfter: readonly number[];
   readonly contenders: readonly Contender[];
   readonly leftOut: readonly string[];
   readonly rounds: number;
@@ -27,7 +30,7 @@ export function renderText(outcome: Outcome): string {
   const { contenders, shortPrograms, leftOut } = outcome;
   const versions = contenders.map(({ name, version }) => `${name} ${version}`);
   const parts = [
-    `${describe(outcome.machine)}; medians of ${outcome.rounds} round${outcome.rounds === 1 ? "" : "s"}, idleness watched once`,
+    `${describe(outcome.machine)}, load afterwards ${outcome.loadAfter.map((each) => each.toFixed(2)).join(" ")}; medians of ${outcome.rounds} round${outcome.rounds === 1 ? "" : "s"}, idleness watched once`,
     versions.join(", "),
     ...contenders.flatMap(({ name, note }) =>
       note ? [`${name}: ${note}`] : [],
@@ -44,11 +47,19 @@ export function renderText(outcome: Outcome): string {
 
 /** For programs. */
 export function renderJson(outcome: Outcome): string {
-  const { machine, contenders, leftOut, rounds, results, shortPrograms } =
-    outcome;
+  const {
+    machine,
+    loadAfter,
+    contenders,
+    leftOut,
+    rounds,
+    results,
+    shortPrograms,
+  } = outcome;
   return JSON.stringify(
     {
       machine,
+      loadAfter,
       rounds,
       contenders: contenders.map(({ name, version, note }) => ({
         name,
@@ -140,7 +151,7 @@ function withRatios(values: readonly number[]): string[] {
   return values.map((value, index) => {
     const text = threeDigits(value);
     const ratio = value / first;
-    if (index === 0 || !(ratio > 0) || first < 0) return text;
+    if (index === 0 || !(first > 0) || !(value > 0)) return text;
     return `${text} (×${threeDigits(ratio)})`;
   });
 }

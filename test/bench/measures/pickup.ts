@@ -2,21 +2,20 @@
 import { type Measure, milliseconds, names, stageFor } from "../bench.ts";
 import { PICKUP } from "../quantities.ts";
 
-const ADDED = 2;
+const ADDED = 3;
 const SETTLED = 1000;
 
 export const PICKUPS: Measure = {
   name: "pickup",
   async measure(bench, contender, services, round) {
-    const added = Math.min(ADDED, services - 1);
+    // Who looks once in a while is asked once, at another time of that while in each round.
+    const wait = contender.scanInterval ?? 0;
+    const added = Math.min(wait > 0 ? 1 : ADDED, services - 1);
     await using stage = stageFor(bench, contender, services - added);
     await stage.startAll();
     await Bun.sleep(SETTLED);
-    for (const [index, service] of names(added, "added").entries()) {
-      // Who looks once in a while is asked at different times of that while.
-      const phase =
-        ((index + (round % bench.rounds) / bench.rounds) / added) % 1;
-      await Bun.sleep(phase * (contender.scanInterval ?? 0));
+    await Bun.sleep(wait * (((round % bench.rounds) + 0.5) / bench.rounds));
+    for (const service of names(added, "added")) {
       const at = await stage.add(service);
       const [mark] = await stage.started([service], at);
       if (mark === undefined) continue;
