@@ -14,7 +14,7 @@ export const PICKUPS: Measure = {
     await using stage = stageFor(bench, contender, services - added);
     await stage.startAll();
     await Bun.sleep(SETTLED);
-    await Bun.sleep(wait * (((round % bench.rounds) + 0.5) / bench.rounds));
+    await Bun.sleep(wait * ((round + 0.5) / bench.rounds));
     for (const service of names(added, "added")) {
       const at = await stage.add(service);
       const [mark] = await stage.started([service], at);
