@@ -158,6 +158,40 @@ else
 	parts=$here
 fi
 
+# What the build calls this kind of machine; nothing where there is no sysmgr for it.
+case $(uname -m) in
+x86_64 | amd64) target=linux-x64 ;;
+aarch64 | arm64) target=linux-arm64 ;;
+*) target= ;;
+esac
+
+# And the kind that a binary is for, by e_machine of its ELF header; nothing where it is no such binary.
+target_of() {
+	elf=$(printf '\177ELF\002\001\001')
+	case $(dd if="$1" bs=19 count=1 2>/dev/null | tr -d '\000') in
+	"$elf"*'>') echo linux-x64 ;;
+	"$elf"*"$(printf '\267')") echo linux-arm64 ;;
+	esac
+}
+
+# One that was built for this machine on another has the machine in its name.
+is_foreign() {
+	there=$(target_of "$binary")
+	[ -n "$there" ] && [ "$there" != "$target" ]
+}
+if [ -n "$target" ] && [ -e "$binary-$target" ] && { [ ! -e "$binary" ] || is_foreign; }; then
+	binary=$binary-$target
+fi
+
+# A root that is only filled here may be for any machine.
+check_machine() {
+	[ -z "$destdir" ] || return 0
+	[ -n "$target" ] ||
+		fail "this machine is '$(uname -m)': there is sysmgr for x86_64 and aarch64 only; nothing has been done"
+	! is_foreign ||
+		fail "$binary: for $there, and this machine is '$(uname -m)': take the one for $target; nothing has been done"
+}
+
 # Calls a function for every file and link: file MODE SOURCE PATH, text MODE SOURCE PATH (in which paths
 # are put in), link TARGET PATH.
 each() {
@@ -436,6 +470,7 @@ build() {
 }
 
 install() {
+	check_machine
 	[ -e "$binary" ] || {
 		[ "$parts" != "$here" ] || fail "$binary: not there, so there is nothing to install"
 		build
