@@ -12,6 +12,10 @@ import {
 import type { BunImage } from "./image.ts";
 import type { Imports } from "./imports.ts";
 import { onlySegment } from "./layout.ts";
+import type { Machine } from "./machines.ts";
+
+/** PT_GNU_RELRO: what libc's start code protects from being written when it has done its relocations. */
+const PROTECTED_AFTER_START = 0x6474e552;
 
 /**
  * Checks a linked executable against what it was linked from.
@@ -28,6 +32,7 @@ export function verifyLinked(
   if (elf.entry !== image.elf.entry)
     throw new LayoutError(`the entry point has moved to ${hex(elf.entry)}`);
   checkSegments(elf, image);
+  checkPages(elf, image.machine);
   for (const load of image.loads) checkUnchanged(elf, image, load);
   checkBindings(elf, image, imports);
   checkThreadLocal(elf, image);
@@ -54,6 +59,37 @@ function checkSegments(elf: Elf, image: BunImage): void {
   if (lowest !== expected)
     throw new LayoutError(
       `the lowest address is ${hex(lowest)}, expected ${hex(expected)}`,
+    );
+}
+
+/**
+ * A kernel with the largest pages maps each segment, and libc protects its part, page by page. Where two
+ * of them shared one, bytes would be missing or could not be written.
+ */
+function checkPages(elf: Elf, { pageSize }: Machine): void {
+  const loads = segmentsOf(elf, "load");
+  let free = 0;
+  for (const load of loads.toSorted((a, b) => a.address - b.address)) {
+    const { address, offset, memorySize, alignment } = load;
+    if (alignment % pageSize !== 0 || (address - offset) % pageSize !== 0)
+      throw new LayoutError(
+        `the segment at ${hex(address)} is not aligned to pages of ${hex(pageSize)} bytes`,
+      );
+    if (address < free)
+      throw new LayoutError(
+        `the segment at ${hex(address)} shares a page with the one below`,
+      );
+    free = Math.ceil((address + memorySize) / pageSize) * pageSize;
+  }
+  const isWhole = ({ address, memorySize }: Segment) =>
+    (address + memorySize) % pageSize === 0 &&
+    loads.some((load) => load.address === address);
+  const parts = elf.segments.filter(
+    ({ type }) => type === PROTECTED_AFTER_START,
+  );
+  if (parts.length !== 1 || !parts.every(isWhole))
+    throw new LayoutError(
+      "what is protected after the start is not whole pages from the start of a segment",
     );
 }
 

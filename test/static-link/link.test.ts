@@ -181,6 +181,7 @@ describe("a result is not accepted", () => {
   const elf = readElf(linked);
   const [, bun0, bun1, bun2] = elf.segments;
   const threadLocal = elf.segments.findIndex(({ type }) => type === 7);
+  const relro = elf.segments.findIndex(({ type }) => type === 0x6474e552);
   const header = (index: number) => 64 + 56 * index;
   const slot = imports.bindings.find(({ symbol }) => symbol === "shim_execve");
   const data = image.loads[2];
@@ -216,7 +217,37 @@ describe("a result is not accepted", () => {
     ],
     ["without its headers", () => change(header(0), [4]), /lowest address/],
     ["at address 0", () => change(header(0) + 16, [0, 0, 0, 0]), /lowest/],
-    ["with Bun elsewhere", () => change(header(1) + 16, [8]), /is not there/],
+    ["with Bun elsewhere", () => change(header(1) + 16, [8]), /not aligned/],
+    [
+      "with Bun a page further up",
+      () => change(header(1) + 16, word(HOST.pageSize + 0x200000)),
+      /is not there/,
+    ],
+    [
+      "with an alignment for smaller pages",
+      () => change(header(3) + 48, word(HOST.pageSize / 2)),
+      /not aligned to pages of/,
+    ],
+    [
+      "with a segment that reaches into the next one's page",
+      () => change(header(5) + 40, word(upToPageOf(6, 5) + 1)),
+      /shares a page with/,
+    ],
+    [
+      "with a protected part that ends within a page",
+      () => change(header(relro) + 40, [1]),
+      /not whole pages/,
+    ],
+    [
+      "with a protected part that begins elsewhere",
+      () => change(header(relro) + 16, word(data.address)),
+      /not whole pages/,
+    ],
+    [
+      "without a protected part",
+      () => change(header(relro), [4]),
+      /not whole pages/,
+    ],
     [
       "with other constants",
       () => change((bun0?.offset ?? 0) + 5000, [1, 2, 3, 4, 5, 6, 7, 8]),
@@ -262,6 +293,19 @@ describe("a result is not accepted", () => {
     expect(() => verifyLinked(linked, image, imports)).toThrow(said);
     expect(() => verifyLinked(linked, image, imports)).toThrow(LayoutError);
   });
+
+  function word(value: number): number[] {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(BigInt(value));
+    return [...bytes];
+  }
+
+  /** Bytes from the start of a segment to the first page of a later one. */
+  function upToPageOf(later: number, index: number): number {
+    const address = elf.segments[later]?.address ?? 0;
+    const page = address - (address % HOST.pageSize);
+    return page - (elf.segments[index]?.address ?? 0);
+  }
 
   /** Some byte within Bun's block, wherever in the segment that is. */
   function tlsByte(): number {
