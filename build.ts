@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * Builds dist/sysmgr and its links, or for another machine than this one dist/sysmgr-TARGET. See README.md,
- * "Building".
+ * Builds dist/sysmgr and its links, or for another machine than this one dist/sysmgr-TARGET; for this one,
+ * where it is named, that is a link. See README.md, "Building".
  */
 import { mkdirSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -68,7 +68,10 @@ async function build(): Promise<void> {
   } finally {
     rmSync(temporary, { recursive: true, force: true });
   }
-  if (isHost(machine)) for (const link of APPLET_LINKS) makeLink(link);
+  if (isHost(machine)) {
+    for (const link of APPLET_LINKS) makeLink(link);
+    if (values.target !== undefined) makeLink(`sysmgr-${values.target}`);
+  }
   const size = statSync(join(DIST, name)).size;
   console.log(
     `dist/${name} ${version}, ${values.dynamic ? "dynamic" : "static"}: ${(size / 1e6).toFixed(1)} MB, Bun ${Bun.version}, SYSDIR ${sysdir}, RUNDIR ${rundir}`,

@@ -16,15 +16,19 @@ const CACHE = join(ROOT, "node_modules/.cache/sysmgr");
 
 /**
  * Where Bun's executable for a machine lies, of the version that builds; it is fetched if it was not before.
+ * @param cache where it is kept.
  * @throws BuildError whose message is one line if it cannot be had.
  */
-export async function bunExecutable(machine: Machine): Promise<string> {
-  const executable = placeOf(machine);
+export async function bunExecutable(
+  machine: Machine,
+  cache = CACHE,
+): Promise<string> {
+  const executable = placeOf(machine, cache);
   if (existsSync(executable)) return executable;
 
-  const directory = directoryOf(machine);
-  mkdirSync(CACHE, { recursive: true });
-  const unfinished = mkdtempSync(join(CACHE, "unfinished-"));
+  const directory = directoryOf(machine, cache);
+  mkdirSync(cache, { recursive: true });
+  const unfinished = mkdtempSync(join(cache, "unfinished-"));
   try {
     await fetchInto(unfinished, machine);
     rmSync(directory, { recursive: true, force: true });
@@ -38,17 +42,17 @@ export async function bunExecutable(machine: Machine): Promise<string> {
 
 /** Where it lies if it was fetched before. */
 export function fetchedBunExecutable(machine: Machine): string | undefined {
-  const executable = placeOf(machine);
+  const executable = placeOf(machine, CACHE);
   return existsSync(executable) ? executable : undefined;
 }
 
-function placeOf(machine: Machine): string {
-  const modules = join(directoryOf(machine), "node_modules");
+function placeOf(machine: Machine, cache: string): string {
+  const modules = join(directoryOf(machine, cache), "node_modules");
   return join(modules, machine.bunPackage, "bin/bun");
 }
 
-function directoryOf(machine: Machine): string {
-  return join(CACHE, `bun-${Bun.version}-${machine.name}`);
+function directoryOf(machine: Machine, cache: string): string {
+  return join(cache, `bun-${Bun.version}-${machine.name}`);
 }
 
 /**
