@@ -7,7 +7,7 @@ need gcc gcc /usr/include/stdio.h libc6-dev \
 	sshd openssh-server dbus-daemon dbus chronyd chrony dnsmasq dnsmasq-base memcached memcached \
 	mandoc mandoc shellcheck shellcheck setpriv util-linux dash dash xz xz-utils zsh zsh fish fish \
 	runsv runit s6-svscan s6 systemd-analyze systemd \
-	qemu-system-x86_64 qemu-system-x86 mke2fs e2fsprogs readelf binutils \
+	qemu-system-x86_64 qemu-system-x86 qemu-system-aarch64 qemu-system-arm mke2fs e2fsprogs readelf binutils \
 	aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/lib/libc.a libc6-dev-arm64-cross \
 	qemu-aarch64-static qemu-user-static
 

@@ -2,66 +2,8 @@
  * A computer that boots a kernel, busybox init and sysmgr, with nothing else in it, from the kernel's first
  * instruction to power off: once with everything in memory, once from a disk that cannot be written.
  */
-import { expect, test } from "bun:test";
-import { type Medium, live, obstacle } from "./machine.ts";
+import { X64 } from "./computers.ts";
+import { bootTest } from "./story.ts";
 
-/** For an emulated computer on a machine with others at work. */
-const PATIENCE = 180_000;
-/** Also for making it. */
-const LONG = 240_000;
-
-/** What the script in the computer says, in this order. */
-const STORY = [
-  "up: the page is hello",
-  "up: the log has what was logged",
-  "killed a service: it has come back, the page is hello, it had ended by SIGKILL",
-  "killed sysmgr: init has started another, the services are the same",
-  "upgraded sysmgr: init has started another, the services are the same",
-  "killed an adopted service: it has come back, the page is hello",
-  "stopped it: exit code 0, web: DOWN (stopped)",
-  "stopped it: wget's exit code is 1",
-  "started it: exit code 0",
-  "started it: the page is hello",
-  "status: exit code 0, getty-ttyS1: polite: syslogd: visitor: web: 5 up",
-  "stopped and started it without svctl",
-  "powering off",
-  "polite: ended as it was told to",
-  "left in the run directory: 0 files",
-  "left of the services: 0 processes",
-];
-
-/** The lines of the console that begin with a mark, without it. */
-function marked(console: string, mark: string): string[] {
-  return console
-    .split("\n")
-    .filter((line) => line.startsWith(`${mark} `))
-    .map((line) => line.slice(mark.length + 1));
-}
-
-const problem = obstacle();
-
-function bootTest(name: string, medium: Medium): void {
-  if (problem !== undefined) {
-    console.warn(`skipped: ${problem}: ${name}`);
-    test.skip(`${name} (skipped: ${problem})`, () => undefined);
-    return;
-  }
-  test(
-    name,
-    async () => {
-      const life = await live(medium, PATIENCE);
-      if (marked(life.console, "@").length !== STORY.length)
-        console.warn(life.console);
-      expect(marked(life.console, "@")).toEqual(STORY);
-      expect(life.terminal).toContain("login:");
-      expect(life.exitCode).toBe(0);
-      const figures = marked(life.console, "#");
-      const seconds = `seconds from power on to off: ${life.seconds.toFixed(1)}`;
-      console.log([`${name}:`, ...figures, seconds].join("\n  "));
-    },
-    LONG,
-  );
-}
-
-bootTest("boots with its root in memory", "memory");
-bootTest("boots with its root on a read-only disk", "disk");
+bootTest("boots with its root in memory", X64, "memory");
+bootTest("boots with its root on a read-only disk", X64, "disk");

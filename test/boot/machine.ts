@@ -4,37 +4,27 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
-  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { readExecutable } from "../../src/release/machine.ts";
-import { unpack } from "../init/packages.ts";
 import { DIST } from "../integration/sandbox.ts";
+import type { Computer } from "./computers.ts";
 import { packTree } from "./cpio.ts";
+import {
+  BUSYBOX,
+  type Kernel,
+  busyboxOf,
+  fetchKernel,
+  keptKernel,
+} from "./kernel.ts";
 
-const QEMU = "qemu-system-x86_64";
-const BUSYBOX = "/bin/busybox";
 const GUEST = join(import.meta.dir, "guest");
 const SOURCES = join(import.meta.dir, "../../src");
-/** Everybody's kernel for virtual machines; it depends on the package of the current version. */
-const KERNEL_PACKAGE = "linux-image-cloud-amd64";
-const MODULES = [
-  "virtio",
-  "virtio_blk",
-  "virtio_pci",
-  "virtio_pci_legacy_dev",
-  "virtio_pci_modern_dev",
-  "virtio_ring",
-];
-const OWN_USER = process.geteuid?.() ?? 0;
-const KEPT = join(tmpdir(), `sysmgr-kernel-${OWN_USER}`);
 /** Debian's mke2fs lies where ordinary users do not look. */
 const PATH = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
 /** What a root needs beside the binary, in 1 MiB blocks. */
@@ -56,51 +46,51 @@ export interface Life {
   readonly seconds: number;
 }
 
-interface Kernel {
-  readonly image: string;
-  readonly modules: readonly string[];
-}
-
 /** Why nothing can be booted here; undefined when it can. It may have to download a kernel first. */
-export function obstacle(): string | undefined {
-  if (process.arch !== "x64") return "only x86-64 is booted";
-  for (const program of [QEMU, "mke2fs", "setpriv", "apt-get", "dpkg-deb"])
+export function obstacle(computer: Computer): string | undefined {
+  if (process.arch !== "x64") return "only x86-64 boots others";
+  const { qemu, binary } = computer;
+  for (const program of [qemu, "mke2fs", "setpriv", "apt-get", "dpkg-deb"])
     if (Bun.which(program, { PATH }) === null)
       return `${program} is not installed`;
-  for (const file of [BUSYBOX, join(DIST, "sysmgr")]) {
+  for (const file of [BUSYBOX, join(DIST, binary)]) {
     const executable = existsSync(file) ? readExecutable(file) : undefined;
     if (executable === undefined) return `there is no ${file}`;
     if (executable.dynamic) return `${file} is not static`;
   }
-  return fetchKernel();
+  return fetchKernel(computer);
 }
 
 /** Boots a root that lies in memory or on a disk that cannot be written, and waits until it is off. */
-export async function live(medium: Medium, patience: number): Promise<Life> {
+export async function live(
+  computer: Computer,
+  medium: Medium,
+  patience: number,
+): Promise<Life> {
   const directory = mkdtempSync(join(tmpdir(), "sysmgr-boot-"));
   try {
-    const kernel = keptKernel();
+    const kernel = keptKernel(computer);
     const root = join(directory, "root");
-    furnish(root);
+    furnish(root, computer);
     const first = join(directory, "initrd");
     const terminal = join(directory, "terminal");
-    const devices = ["-serial", "stdio", "-serial", `file:${terminal}`];
+    const devices = ["-serial", "stdio", ...computer.secondPort(terminal)];
     if (medium === "memory") writeFileSync(first, packTree(root));
     else {
       const disk = join(directory, "disk");
       await makeDisk(root, disk);
-      writeFileSync(first, packTree(furnishFirstRoot(directory, kernel)));
+      const firstRoot = furnishFirstRoot(directory, computer, kernel);
+      writeFileSync(first, packTree(firstRoot));
       devices.push("-drive", `file=${disk},format=raw,if=virtio,readonly=on`);
     }
     rmSync(root, { recursive: true });
     const { console, exitCode, seconds } = await run(
       [
-        QEMU,
-        ...["-accel", "tcg", "-cpu", "max", "-m", "512"],
+        ...[computer.qemu, "-accel", "tcg", ...computer.options],
         ...["-display", "none", "-monitor", "none", "-nodefaults"],
         ...["-no-reboot", "-kernel", kernel.image, "-initrd", first],
         "-append",
-        "console=ttyS0 quiet panic=-1 no_timer_check",
+        `${computer.kernelOptions} quiet panic=-1`,
         ...devices,
       ],
       patience,
@@ -113,16 +103,16 @@ export async function live(medium: Medium, patience: number): Promise<Life> {
 }
 
 /** Makes the root as somebody would who installs sysmgr by hand, with what drives the machine. */
-function furnish(root: string): void {
+function furnish(root: string, computer: Computer): void {
   for (const name of ["dev", "proc", "run", "etc", "srv/www", "var/sysmgr"])
     mkdirSync(join(root, name), { recursive: true });
-  furnishBusybox(root);
+  furnishBusybox(root, computer);
   symlinkSync("sbin/init", join(root, "init"));
   const put = (from: string, to: string): void => {
     mkdirSync(dirname(join(root, to)), { recursive: true });
     cpSync(from, join(root, to));
   };
-  put(join(DIST, "sysmgr"), "usr/bin/sysmgr");
+  put(join(DIST, computer.binary), "usr/bin/sysmgr");
   for (const applet of ["svctl", "sysmgr-depends"])
     symlinkSync("sysmgr", join(root, "usr/bin", applet));
   for (const name of ["drive", "rest"])
@@ -142,20 +132,25 @@ function furnish(root: string): void {
 }
 
 /** The first root of a machine that has another on a disk: it has no more to do than to find it. */
-function furnishFirstRoot(directory: string, kernel: Kernel): string {
+function furnishFirstRoot(
+  directory: string,
+  computer: Computer,
+  kernel: Kernel,
+): string {
   const root = join(directory, "first");
   for (const name of ["dev", "disk", "modules"])
     mkdirSync(join(root, name), { recursive: true });
-  furnishBusybox(root);
+  furnishBusybox(root, computer);
   cpSync(join(GUEST, "switch"), join(root, "init"));
   for (const module of kernel.modules)
     cpSync(module, join(root, "modules", basename(module)));
   return root;
 }
 
-function furnishBusybox(root: string): void {
+function furnishBusybox(root: string, computer: Computer): void {
   mkdirSync(join(root, "bin"), { recursive: true });
-  cpSync(BUSYBOX, join(root, "bin/busybox"));
+  cpSync(busyboxOf(computer), join(root, "bin/busybox"));
+  // The one of this machine says what there is, as it can be run.
   const list = Bun.spawnSync([BUSYBOX, "--list-full"]).stdout.toString();
   for (const path of list.split("\n").filter(Boolean)) {
     mkdirSync(dirname(join(root, path)), { recursive: true });
@@ -170,57 +165,6 @@ async function makeDisk(root: string, image: string): Promise<void> {
   const features = ["-O", "^metadata_csum,^has_journal"];
   const tree = ["-q", "-t", "ext4", ...features, "-d", root, image];
   await complete(["mke2fs", ...tree, `${size}M`]);
-}
-
-/** The kernel, which is downloaded once and kept for the next time; nothing is installed. */
-function keptKernel(): Kernel {
-  const modules = MODULES.map((name) => join(KEPT, `${name}.ko`));
-  return { image: join(KEPT, "vmlinuz"), modules: modules.filter(existsSync) };
-}
-
-/** Makes sure that there is a kernel. @returns why there is none; undefined when there is. */
-function fetchKernel(): string | undefined {
-  const kept = statSync(KEPT, { throwIfNoEntry: false });
-  if (kept !== undefined)
-    return kept.uid === OWN_USER ? undefined : `${KEPT} is somebody else's`;
-  using newest = unpack(KERNEL_PACKAGE);
-  if (newest.problem !== undefined) return newest.problem;
-  const [archive] = readdirSync(newest.path).filter((name) =>
-    name.endsWith(".deb"),
-  );
-  const field = ["dpkg-deb", "--field", archive ?? "", "Depends"];
-  const depends = Bun.spawnSync(field, { cwd: newest.path }).stdout.toString();
-  const [name] = depends.match(/[^ ,]+/) ?? [];
-  if (name === undefined) return `${KERNEL_PACKAGE} names no kernel`;
-  using kernel = unpack(name);
-  return kernel.problem ?? keepKernel(kernel.path);
-}
-
-function keepKernel(unpacked: string): string | undefined {
-  const temporary = mkdtempSync(`${KEPT}-`);
-  try {
-    for (const file of new Bun.Glob("**").scanSync(unpacked)) {
-      const module = /([^/]+)\.ko(\.xz)?$/.exec(file);
-      const from = join(unpacked, file);
-      if (basename(file).startsWith("vmlinuz-"))
-        cpSync(from, join(temporary, "vmlinuz"));
-      else if (module?.[1] !== undefined && MODULES.includes(module[1]))
-        takeModule(from, join(temporary, `${module[1]}.ko`));
-    }
-    if (!existsSync(join(temporary, "vmlinuz")))
-      return `there is no kernel in what ${KERNEL_PACKAGE} needs`;
-    renameSync(temporary, KEPT);
-    return undefined;
-  } finally {
-    rmSync(temporary, { recursive: true, force: true });
-  }
-}
-
-/** Newer kernels have their modules compressed. */
-function takeModule(from: string, to: string): void {
-  if (from.endsWith(".xz"))
-    writeFileSync(to, Bun.spawnSync(["xz", "-dc", from]).stdout);
-  else cpSync(from, to);
 }
 
 interface Run {

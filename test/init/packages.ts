@@ -1,5 +1,12 @@
 /** Programs of Debian that must not be installed here, because they would replace this machine's own init. */
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -12,11 +19,51 @@ export interface Unpacked extends Disposable {
 
 /** Downloads packages and unpacks them, so that nothing of them is installed. */
 export function unpack(...names: readonly string[]): Unpacked {
+  return unpackWith((path) => download(names, path, process.env), names);
+}
+
+/**
+ * The same for another architecture, as Debian calls it, of which this machine learns nothing: what there
+ * is for it is only known in a directory that is removed again.
+ */
+export function unpackFor(
+  architecture: string,
+  ...names: readonly string[]
+): Unpacked {
+  const state = mkdtempSync(join(tmpdir(), "sysmgr-apt-"));
+  try {
+    for (const name of ["lists/partial", "cache/archives/partial"])
+      mkdirSync(join(state, name), { recursive: true });
+    writeFileSync(join(state, "status"), "");
+    const configuration = join(state, "apt.conf");
+    writeFileSync(
+      configuration,
+      [
+        `APT::Architecture "${architecture}";`,
+        `#clear APT::Architectures;`,
+        `APT::Architectures { "${architecture}"; };`,
+        `Dir::State "${state}";`,
+        `Dir::State::Lists "${state}/lists";`,
+        `Dir::State::status "${state}/status";`,
+        `Dir::Cache "${state}/cache";\n`,
+      ].join("\n"),
+    );
+    const env = { ...process.env, APT_CONFIG: configuration };
+    return unpackWith((path) => download(names, path, env), names);
+  } finally {
+    rmSync(state, { recursive: true, force: true });
+  }
+}
+
+function unpackWith(
+  downloadTo: (path: string) => string | undefined,
+  names: readonly string[],
+): Unpacked {
   const path = mkdtempSync(join(tmpdir(), "sysmgr-packages-"));
   const problem =
     Bun.which("apt-get") === null || Bun.which("dpkg") === null
       ? `${names[0]} is only tested on Debian`
-      : download(names, path);
+      : downloadTo(path);
   return {
     path,
     problem,
@@ -24,21 +71,35 @@ export function unpack(...names: readonly string[]): Unpacked {
   };
 }
 
-function download(names: readonly string[], path: string): string | undefined {
+type Environment = Readonly<Record<string, string | undefined>>;
+
+function download(
+  names: readonly string[],
+  path: string,
+  env: Environment,
+): string | undefined {
   const command = ["apt-get", "-qq", "download", ...names];
   // A machine that has installed nothing yet does not know what there is.
   const update = ["apt-get", "-qq", "update"];
-  if (!runs(command, path) && !(runs(update, path) && runs(command, path)))
+  if (
+    !runs(command, path, env) &&
+    !(runs(update, path, env) && runs(command, path, env))
+  )
     return `${names[0]} cannot be downloaded with apt-get`;
   for (const name of readdirSync(path).filter((each) => each.endsWith(".deb")))
-    if (!runs(["dpkg", "--extract", name, "."], path))
+    if (!runs(["dpkg", "--extract", name, "."], path, env))
       return `${name} cannot be unpacked`;
   return undefined;
 }
 
-function runs(command: readonly string[], cwd: string): boolean {
+function runs(
+  command: readonly string[],
+  cwd: string,
+  env: Environment,
+): boolean {
   const { success } = Bun.spawnSync([...command], {
     cwd,
+    env,
     stdio: ["ignore", "ignore", "ignore"],
   });
   return success;
