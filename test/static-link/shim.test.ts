@@ -402,6 +402,15 @@ describe("a processor", () => {
   );
 
   test.skipIf(reason !== false)(
+    `that is too old ends the program without a message where there is no place for one${because(reason)}`,
+    () => {
+      const script = 'exec "$0" -cpu core2duo "$1" --version <&- >&- 2>&-';
+      const command = ["sh", "-c", script, QEMU ?? "", builds.linked];
+      expect(run(command)).toEqual({ code: 1, out: "", err: "" });
+    },
+  );
+
+  test.skipIf(reason !== false)(
     `that is old enough runs the program${because(reason)}`,
     () => {
       expect(on("Nehalem")).toEqual({ code: 0, out: "fixture 1", err: "" });
