@@ -176,7 +176,7 @@ emulatedTest(
     root.file("broken", "#!/bin/missing\n");
     await root.bootSysmgr();
     const web = await root.up("web");
-    // On the machine itself: "cannot be started: its interpreter does not exist", and no exit and no start.
+    // On the machine itself: "cannot start: its interpreter does not exist" (see boot.test.ts), no exit, no start.
     await root.until(() => root.state("broken", "starts") === "2", "2 starts");
     expect(root.state("broken", "exit")).toBe("127");
     expect(root.log()).not.toContain("its interpreter does not exist");
