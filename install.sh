@@ -168,7 +168,7 @@ esac
 # And the kind that a binary is for, by e_machine of its ELF header; nothing where it is no such binary.
 target_of() {
 	elf=$(printf '\177ELF\002\001\001')
-	case $(dd if="$1" bs=19 count=1 2>/dev/null | tr -d '\000') in
+	case $(head -c 19 "$1" | tr -d '\000') in
 	"$elf"*'>') echo linux-x64 ;;
 	"$elf"*"$(printf '\267')") echo linux-arm64 ;;
 	esac
@@ -176,6 +176,7 @@ target_of() {
 
 # One that was built for this machine on another has the machine in its name.
 is_foreign() {
+	[ -e "$binary" ] || return 1
 	there=$(target_of "$binary")
 	[ -n "$there" ] && [ "$there" != "$target" ]
 }
