@@ -68,6 +68,9 @@ export const GROUP_CHECK_LONGEST = 100;
 /** svctl waits so many seconds longer than a stop may take before it says that nothing happened. */
 export const CONTROL_MARGIN_SECONDS = 2;
 
+/** setTimeout fires at once for anything longer (milliseconds; Bun and Node.js alike). */
+export const LONGEST_TIMER = 2_147_483_647;
+
 /** Longest time that an option may give, in seconds; JavaScript's timers end at 2^31 milliseconds. */
 const LONGEST_SECONDS = 2_000_000;
 

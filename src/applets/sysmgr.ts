@@ -5,7 +5,7 @@ import {
   type Parsed,
   UsageError,
 } from "../command-line.ts";
-import { type Configuration, configure } from "../config.ts";
+import { type Configuration, configure, LONGEST_TIMER } from "../config.ts";
 import { reasonOf } from "../errors.ts";
 import { isAbsence } from "../files.ts";
 import { createMessages } from "../messages.ts";
@@ -21,7 +21,8 @@ import { type Log, Supervisor } from "../supervisor/supervisor.ts";
 import { DirectoryWatch } from "../supervisor/watch.ts";
 import { exists } from "../sysdir.ts";
 import { list, status } from "../system/files.ts";
-import { isTerminal, unblockSignals } from "../system/processes.ts";
+import { isTerminal } from "../system/processes.ts";
+import { releaseAll } from "../system/signal-mask.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
 
 const OK = 0;
@@ -102,6 +103,8 @@ function run(
   exit: (code: number) => void,
 ): void {
   outliveErrors(log);
+  // Without a timer, a child or a socket Bun does not wait for signals but asks for them all the time.
+  setInterval(() => undefined, LONGEST_TIMER);
   const { sysdir, rundir } = configuration;
   const records = new Records(rundir, log);
   const directories: DirectoryWatch[] = [];
@@ -161,7 +164,7 @@ function openLog(): Log {
 function sysdirProblem(sysdir: string): string | undefined {
   try {
     const found = status(sysdir);
-    if (found === undefined) return "no such directory (ENOENT)";
+    if (found === undefined) return "no such file or directory (ENOENT)";
     return found.isDirectory ? undefined : "not a directory";
   } catch (error) {
     return reasonOf(error);
@@ -203,7 +206,7 @@ function obeySignals(
   });
   // Having a handler also undoes that the parent ignored the signal, which would lose every exit status.
   process.on("SIGCHLD", reapOrphans);
-  unblockSignals();
+  releaseAll();
   reapOrphans();
 }
 

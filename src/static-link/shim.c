@@ -64,8 +64,8 @@ static const struct { const char *name; void *address; } functions[] = {
 	FUNCTION(quick_exit), FUNCTION(exit), FUNCTION(_exit), FUNCTION(__cxa_thread_atexit_impl),
 	FUNCTION(__pthread_get_minstack), FUNCTION(getrandom), FUNCTION(fcntl), FUNCTION(fcntl64),
 	/* The program calls these through bun:ffi (system/library.ts). */
-	FUNCTION(__errno_location), FUNCTION(access), FUNCTION(chmod), FUNCTION(close), FUNCTION(epoll_create1),
-	FUNCTION(epoll_ctl), FUNCTION(fchmod), FUNCTION(flock), FUNCTION(getdents64), FUNCTION(getsid),
+	FUNCTION(__errno_location), FUNCTION(access), FUNCTION(chmod), FUNCTION(close),
+	FUNCTION(fchmod), FUNCTION(flock), FUNCTION(getdents64), FUNCTION(getsid),
 	FUNCTION(inotify_add_watch), FUNCTION(inotify_init1), FUNCTION(inotify_rm_watch), FUNCTION(isatty),
 	FUNCTION(kill), FUNCTION(mkdir), FUNCTION(open), FUNCTION(poll), FUNCTION(read), FUNCTION(readlink),
 	FUNCTION(realpath), FUNCTION(rename), FUNCTION(rmdir), FUNCTION(sigprocmask), FUNCTION(statx),

@@ -15,6 +15,7 @@ import { wordsFor } from "../system/error.ts";
 import { close, exists, open, READ, status } from "../system/files.ts";
 import { openProcess, sendSignal } from "../system/processes.ts";
 import { whenReadable } from "../system/readiness.ts";
+import { unmasked } from "../system/signal-mask.ts";
 
 /** What a service is started with. */
 export interface StartRequest {
@@ -125,12 +126,14 @@ function shortageOfDescriptors(): string | undefined {
 }
 
 function spawn(command: string[], request: StartRequest): number {
-  const { pid } = Bun.spawn(command, {
-    stdio: [nullDevice(), STDOUT, STDERR],
-    detached: true,
-    env: { ...request.environment },
-    onExit,
-  });
+  const { pid } = unmasked(() =>
+    Bun.spawn(command, {
+      stdio: [nullDevice(), STDOUT, STDERR],
+      detached: true,
+      env: { ...request.environment },
+      onExit,
+    }),
+  );
   running.set(pid, request.onEnd);
   return pid;
 }

@@ -2,7 +2,7 @@
  * All services together: turns what happened to files and processes into events for the state machine
  * (service.ts) and its actions into calls. Nothing is decided here that service.ts could decide.
  */
-import { type Configuration, SETTLE_TIME } from "../config.ts";
+import { type Configuration, LONGEST_TIMER, SETTLE_TIME } from "../config.ts";
 import { errorCode, reasonOf } from "../errors.ts";
 import { isAbsence } from "../files.ts";
 import {
@@ -37,8 +37,6 @@ export interface Log {
 const HIDDEN_CHANGE_INTERVAL = 1500;
 /** The kernel's time stamps lag by up to a tick of 10 ms. */
 const CLOCK_TICK = 10;
-/** setTimeout fires at once for anything longer (2^31 - 1 milliseconds). */
-const LONGEST_TIMER = 2_147_483_647;
 /** Milliseconds after which a group that is still there is looked at more closely. */
 const THOROUGH_AFTER = 100;
 /** Milliseconds after which something is tried again that the system refused. */

@@ -1,8 +1,7 @@
 /** What happens in directories, as the kernel tells it (inotify(7)). One queue serves all of a process. */
 import { ptr } from "bun:ffi";
-import { errorCode } from "../errors.ts";
 import { attempt, libc, must, pathArgument } from "./library.ts";
-import { whenReadableAgain } from "./readiness.ts";
+import { hold } from "./signal-mask.ts";
 
 const MODIFY = 0x2;
 const ATTRIB = 0x4;
@@ -29,13 +28,16 @@ const WATCHED =
   DELETE_SELF |
   MOVE_SELF |
   ONLYDIR;
-/** IN_CLOEXEC and IN_NONBLOCK. */
-const FLAGS = 0o2000000 | 0o4000;
+const O_CLOEXEC = 0o2000000;
+const O_NONBLOCK = 0o4000;
+const O_ASYNC = 0o20000;
+const FLAGS = O_CLOEXEC | O_NONBLOCK;
+const F_SETFL = 4;
+const F_SETOWN = 8;
+const SIGIO = 29;
 
 const BUFFER_BYTES = 16_384;
 const HEADER_BYTES = 16;
-/** Milliseconds after which the queue is looked at again, when nothing can tell that it has something. */
-const RETRY_AFTER = 100;
 
 /** What happened to a directory or to something in it. */
 export interface DirectoryEvent {
@@ -62,7 +64,6 @@ class Inotify {
   /** Nearly always there is one watcher for a directory. */
   readonly #watchers = new Map<number, Watcher | readonly Watcher[]>();
   #descriptor: number | undefined;
-  #waiting = false;
 
   /**
    * Watches a directory, not what lies in those that are in it.
@@ -70,9 +71,7 @@ class Inotify {
    * @throws SystemError ENOENT, ENOTDIR, ENOSPC (no watches left), EMFILE (no queues left), …
    */
   watch(path: string, watcher: Watcher): number {
-    const queue = (this.#descriptor ??= must("inotify_init1", path, () =>
-      libc().inotify_init1(FLAGS),
-    ));
+    const queue = (this.#descriptor ??= this.#open(path));
     const argument = pathArgument(path);
     const number = must("inotify_add_watch", path, () =>
       libc().inotify_add_watch(queue, argument, WATCHED),
@@ -80,7 +79,6 @@ class Inotify {
     const others = this.#of(number).filter((each) => each !== watcher);
     const all = others.length === 0 ? watcher : [...others, watcher];
     this.#watchers.set(number, all);
-    this.#wait();
     return number;
   }
 
@@ -95,28 +93,27 @@ class Inotify {
     if (queue !== undefined) libc().inotify_rm_watch(queue, number);
   }
 
+  /**
+   * The kernel sends SIGIO when there is something in the queue (fcntl(2), O_ASYNC). To wait for it as for
+   * a socket would have Bun wake up once a second, and fs.watch has a thread of its own.
+   */
+  #open(path: string): number {
+    const queue = must("inotify_init1", path, () =>
+      libc().inotify_init1(FLAGS),
+    );
+    process.on("SIGIO", () => this.#read());
+    hold(SIGIO);
+    const set = (command: number, value: number) =>
+      must("fcntl", path, () => libc().fcntl(queue, command, value));
+    set(F_SETOWN, process.pid);
+    set(F_SETFL, O_NONBLOCK | O_ASYNC);
+    return queue;
+  }
+
   #of(number: number): readonly Watcher[] {
     const watchers = this.#watchers.get(number);
     if (watchers === undefined) return [];
     return "happened" in watchers ? [watchers] : watchers;
-  }
-
-  #wait(): void {
-    if (this.#waiting || this.#descriptor === undefined) return;
-    this.#waiting = true;
-    const look = () => {
-      this.#waiting = false;
-      this.#read();
-      this.#wait();
-    };
-    const later = () => setTimeout(look, RETRY_AFTER);
-    try {
-      whenReadableAgain(this.#descriptor, look, later);
-    } catch (error) {
-      // Without a free descriptor the queue keeps what happens until it is looked at.
-      if (errorCode(error) === undefined) throw error;
-      later();
-    }
   }
 
   #read(): void {

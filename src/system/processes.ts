@@ -1,11 +1,10 @@
 /** Processes, signals and descriptors, as the kernel has them. */
 import { ptr } from "bun:ffi";
 import { codeOf, SystemError } from "./error.ts";
-import { attempt, libc, must } from "./library.ts";
+import { attempt, libc } from "./library.ts";
 
 const SYS_PIDFD_OPEN = 434; // The same on every machine since Linux 5.3.
 const LOCK_EXCLUSIVE_NOW = 2 | 4;
-const SIG_SETMASK = 2;
 const P_ALL = 0;
 const WNOHANG = 1;
 const WEXITED = 4;
@@ -14,7 +13,6 @@ const POLLOUT = 4;
 const ESRCH = 3;
 const EWOULDBLOCK = 11;
 const EINVAL = 22;
-const SIGNAL_SET_BYTES = 128;
 const SIGINFO_BYTES = 128;
 const SIGINFO_PID_OFFSET = 16;
 
@@ -49,14 +47,6 @@ export function openProcess(pid: number): number | undefined {
   if (result >= 0) return result;
   if (result === -ESRCH || result === -EINVAL) return undefined;
   throw new SystemError("pidfd_open", -result);
-}
-
-/** Lets all signals through, whatever the process that started this one had blocked (sigprocmask(2)). */
-export function unblockSignals(): void {
-  const none = new Uint8Array(SIGNAL_SET_BYTES);
-  must("sigprocmask", undefined, () =>
-    libc().sigprocmask(SIG_SETMASK, none, null),
-  );
 }
 
 const information = new DataView(new ArrayBuffer(SIGINFO_BYTES));

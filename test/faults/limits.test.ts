@@ -9,8 +9,8 @@ setDefaultTimeout(60_000);
 const NAMES = ["a", "b", "c", "d", "e", "f"];
 /** They take the low descriptors, which a shell that is started under a limit needs. */
 const FIRST = ["first1", "first2", "first3", "first4", "first5", "first6"];
-/** Threads of sysmgr's own: the main one, and the one that reads inotify. */
-const OWN_THREADS = 2;
+/** Threads of sysmgr's own. */
+const OWN_THREADS = 1;
 
 faultTest(
   "at the limit of processes what runs is kept running, and the rest comes up once it may",
