@@ -22,8 +22,11 @@ const NANOSECONDS_PER_MILLISECOND = 1_000_000n;
 
 let boot: string | undefined;
 
+/** What makes a process that one and no other. */
+type Identity = Pick<ProcessStatus, "pid" | "startTicks">;
+
 /** The stamp of a process: a number below one million. */
-export function stampOf(status: ProcessStatus): bigint {
+export function stampOf(status: Identity): bigint {
   boot ??= bootIdentity();
   return BigInt(hash(`${boot} ${status.pid} ${status.startTicks}`)) % STAMPS;
 }
@@ -33,7 +36,7 @@ export function stampOf(status: ProcessStatus): bigint {
  * @param startedAt milliseconds since 1970.
  * @returns nanoseconds since 1970.
  */
-export function stampedTime(status: ProcessStatus, startedAt: number): bigint {
+export function stampedTime(status: Identity, startedAt: number): bigint {
   return (
     BigInt(Math.floor(startedAt)) * NANOSECONDS_PER_MILLISECOND +
     stampOf(status)

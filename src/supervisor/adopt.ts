@@ -49,6 +49,8 @@ export class Adoption {
   /** The process of a service that is to be taken over; undefined when there is none. */
   find(rundir: string, service: string): Found | undefined {
     const state = readPid(rundir, service);
+    // Nearly every service of a machine that has just booted.
+    if (state.is === "absent" && !this.#marked.has(service)) return undefined;
     if (state.is !== "present") {
       const found = this.#findUnrecorded(rundir, service);
       // Garbage still says that something ran; a service that is down has no pid file.

@@ -12,7 +12,14 @@ import {
 } from "../proc.ts";
 import { type Exit, exitOf, UNKNOWN_EXIT } from "../rundir.ts";
 import { wordsFor } from "../system/error.ts";
-import { close, exists, open, READ, status } from "../system/files.ts";
+import {
+  close,
+  duplicate,
+  exists,
+  open,
+  READ,
+  status,
+} from "../system/files.ts";
 import { openProcess, sendSignal } from "../system/processes.ts";
 import { whenReadable } from "../system/readiness.ts";
 import { unmasked } from "../system/signal-mask.ts";
@@ -21,7 +28,7 @@ import { unmasked } from "../system/signal-mask.ts";
 export interface StartRequest {
   /** Absolute path of the executable. */
   readonly path: string;
-  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly environment: Record<string, string | undefined>;
   readonly onEnd: OnEnd;
 }
 
@@ -114,14 +121,14 @@ function start(request: StartRequest): number {
  * @returns why not, when there are too few.
  */
 function shortageOfDescriptors(): string | undefined {
-  const opened: number[] = [];
+  const spare: number[] = [];
   try {
-    while (opened.length < SPARE_DESCRIPTORS) opened.push(open("/", READ));
+    while (spare.length < SPARE_DESCRIPTORS) spare.push(duplicate(STDERR));
     return undefined;
   } catch (error) {
     return reasonOf(error);
   } finally {
-    for (const descriptor of opened) close(descriptor);
+    for (const descriptor of spare) close(descriptor);
   }
 }
 
@@ -130,7 +137,7 @@ function spawn(command: string[], request: StartRequest): number {
     Bun.spawn(command, {
       stdio: [nullDevice(), STDOUT, STDERR],
       detached: true,
-      env: { ...request.environment },
+      env: request.environment,
       onExit,
     }),
   );

@@ -41,7 +41,13 @@ import {
 
 /** What the run directory is to say of a service; undefined: there is no such file. */
 export interface Record {
-  pid: { readonly value: number; readonly startedAt: number } | undefined;
+  pid:
+    | {
+        readonly value: number;
+        readonly startedAt: number;
+        readonly startTicks: number | undefined;
+      }
+    | undefined;
   exit: Dated<Exit> | undefined;
   starts: Dated<number> | undefined;
 }
@@ -133,9 +139,17 @@ export class Records {
     this.#write(service, "starts");
   }
 
-  /** @param startedAt milliseconds since 1970. */
-  recordPid(service: string, pid: number, startedAt: number): void {
-    this.of(service).pid = { value: pid, startedAt };
+  /**
+   * @param startedAt milliseconds since 1970.
+   * @param startTicks the kernel's start time, where it is known.
+   */
+  recordPid(
+    service: string,
+    pid: number,
+    startedAt: number,
+    startTicks: number | undefined,
+  ): void {
+    this.of(service).pid = { value: pid, startedAt, startTicks };
     this.#write(service, "pid");
   }
 
@@ -327,15 +341,17 @@ export class Records {
 
   /** Makes one file say what is remembered. */
   #sync(service: string, file: "pid" | "exit" | "starts"): void {
-    this.#checkDirectory(service);
+    const exists = this.#checkDirectory(service);
     const path = statePath(this.rundir, service, file);
     const record = this.of(service);
     const value = record[file]?.value;
     if (value === undefined) {
+      if (!exists) return;
       this.#clear(path);
       removeFile(path);
       return;
     }
+    if (!exists) ensureDirectory(stateDirectory(this.rundir, service));
     const finish = (temporary: string) => dateFile(temporary, file, record);
     try {
       replaceFile(path, `${value}\n`, finish);
@@ -350,8 +366,9 @@ export class Records {
     if (this.#ownPid === undefined) return;
     const pid = this.#ownPid;
     ensureDirectory(this.rundir);
+    const startTicks = readProcess(pid)?.startTicks;
     this.#put(ownPidPath(this.rundir), `${pid}\n`, (temporary) =>
-      stampFile(temporary, pid, Date.now()),
+      stampFile(temporary, pid, Date.now(), startTicks),
     );
   }
 
@@ -371,16 +388,18 @@ export class Records {
 
   #makeDirectory(service: string): void {
     this.#checkDirectory(service);
-    ensureDirectory(this.rundir);
     ensureDirectory(stateDirectory(this.rundir, service));
   }
 
-  #checkDirectory(service: string): void {
+  /** @returns whether the directory is there. */
+  #checkDirectory(service: string): boolean {
     const path = stateDirectory(this.rundir, service);
     const found = linkStatus(path);
-    if (found === undefined || found.isDirectory) return;
+    if (found === undefined) return false;
+    if (found.isDirectory) return true;
     removeFile(path);
     this.listener.warn(`${path}: not a directory, set right`);
+    return false;
   }
 
   #removeGarbage(path: string, state: State<unknown>): void {
@@ -454,9 +473,14 @@ export function removeLeftovers(
 
 const readers = { pid: readPid, exit: readExit, starts: readStarts };
 
-function stampFile(path: string, pid: number, startedAt: number): void {
-  const status = readProcess(pid);
-  if (status !== undefined) setModified(path, stampedTime(status, startedAt));
+function stampFile(
+  path: string,
+  pid: number,
+  startedAt: number,
+  startTicks: number | undefined,
+): void {
+  if (startTicks === undefined) return;
+  setModified(path, stampedTime({ pid, startTicks }, startedAt));
 }
 
 /** The order of starts and exits must show in their files, however coarse or wrong the clock is. */
@@ -475,7 +499,8 @@ function dateFile(
     const at = record[file]?.at;
     if (at !== undefined) setModified(path, at);
   } else if (record.pid !== undefined) {
-    stampFile(path, record.pid.value, record.pid.startedAt);
+    const { value, startedAt, startTicks } = record.pid;
+    stampFile(path, value, startedAt, startTicks);
   }
 }
 

@@ -37,6 +37,8 @@ export interface Log {
 const HIDDEN_CHANGE_INTERVAL = 1500;
 /** The kernel's time stamps lag by up to a tick of 10 ms. */
 const CLOCK_TICK = 10;
+/** Milliseconds of work on deadlines after which it is seen what else has happened. */
+const LONGEST_TURN = 3;
 /** Milliseconds after which a group that is still there is looked at more closely. */
 const THOROUGH_AFTER = 100;
 /** Milliseconds after which something is tried again that the system refused. */
@@ -70,6 +72,10 @@ export class Supervisor {
     this.#byPid.delete(pid);
     if (supervised !== undefined) this.#ended(supervised, pid, exit);
   };
+  /** What every service finds in its environment, but for its own name. */
+  readonly #environment: Readonly<Record<string, string | undefined>>;
+  /** Services whose deadline has come, in that order. */
+  readonly #due = new Set<Supervised>();
   /** Services of which an earlier process could not be looked for yet. */
   readonly #unknown = new Set<string>();
   /** What has been said of SYSDIR and of names in it, so that it is said once. */
@@ -94,21 +100,27 @@ export class Supervisor {
     readonly processes: Processes,
     readonly records: Records,
     readonly log: Log,
-    readonly environment: Readonly<Record<string, string | undefined>>,
+    environment: Readonly<Record<string, string | undefined>>,
     readonly allDown: () => void,
     readonly occasion: () => void,
-  ) {}
+  ) {
+    const { sysdir, rundir } = configuration;
+    this.#environment = { ...environment, SYSDIR: sysdir, RUNDIR: rundir };
+  }
 
   /**
    * Takes over what runs, then looks at everything for the first time.
    * @param recorded the services that the run directory knows.
    */
   begin(recorded: readonly string[], adoption: Adoption): void {
+    const known = new Set(recorded);
     const names = new Set([...this.#listNames(), ...recorded]);
-    for (const name of names) this.#adopt(name, recorded, adoption);
+    for (const name of names) this.#adopt(name, known.has(name), adoption);
     for (const name of names) {
-      this.#lookAtLock(name, false);
       this.#lookAtEntry(name);
+      // What can be started has had its lock looked at before.
+      const { entry } = this.#services.get(name)?.service ?? {};
+      if (entry?.is !== "usable") this.#lookAtLock(name, false);
     }
   }
 
@@ -255,15 +267,14 @@ export class Supervisor {
     );
   }
 
-  #adopt(name: string, recorded: readonly string[], adoption: Adoption): void {
+  #adopt(name: string, recorded: boolean, adoption: Adoption): void {
     const supervised = this.#add(name);
     const { rundir } = this.configuration;
     try {
       const found = adoption.find(rundir, name);
-      if (recorded.includes(name))
-        this.#guard(name, () => this.records.load(name));
-      if (found === undefined) this.records.noteUnseenEnd(name);
-      else this.#takeOver(supervised, found);
+      if (recorded) this.#guard(name, () => this.records.load(name));
+      if (found !== undefined) this.#takeOver(supervised, found);
+      else if (recorded) this.records.noteUnseenEnd(name);
     } catch (error) {
       // What runs must not be started a second time, so nothing happens before this is known.
       this.#say(name, "warn", `cannot be looked for: ${reasonOf(error)}`);
@@ -293,7 +304,7 @@ export class Supervisor {
     const age = Math.max(0, Date.now() - startedAt);
     const main = { pid, startedAt: this.processes.now() - age, trusted };
     supervised.startTicks = this.processes.status(pid)?.startTicks;
-    this.records.recordPid(name, pid, startedAt);
+    this.records.recordPid(name, pid, startedAt, supervised.startTicks);
     if (ended) {
       supervised.mainEndedAt = this.processes.now();
       this.records.recordExit(name, UNKNOWN_EXIT);
@@ -426,7 +437,7 @@ export class Supervisor {
   }
 
   #perform(supervised: Supervised, action: Action): void {
-    const { name } = supervised;
+    const { name, startTicks } = supervised;
     switch (action.do) {
       case "start":
         this.#start(supervised);
@@ -438,7 +449,7 @@ export class Supervisor {
         this.#checkGroup(supervised, action.group);
         break;
       case "recordStart":
-        this.records.recordPid(name, action.main.pid, Date.now());
+        this.records.recordPid(name, action.main.pid, Date.now(), startTicks);
         break;
       case "recordExit":
         this.records.recordExit(name, action.exit);
@@ -457,7 +468,7 @@ export class Supervisor {
 
   #start(supervised: Supervised): void {
     const { name } = supervised;
-    const { sysdir, rundir } = this.configuration;
+    const { sysdir } = this.configuration;
     if (this.#unknown.has(name)) {
       const reason = "it is not known yet whether it runs";
       this.#handle(supervised, { type: "startFailed", reason });
@@ -468,12 +479,7 @@ export class Supervisor {
     try {
       pid = this.processes.start({
         path: `${sysdir}/${name}`,
-        environment: {
-          ...this.environment,
-          SYSDIR: sysdir,
-          RUNDIR: rundir,
-          SYSMGR_SERVICE: name,
-        },
+        environment: { ...this.#environment, SYSMGR_SERVICE: name },
         onEnd: this.#onEnd,
       });
     } catch (error) {
@@ -521,6 +527,7 @@ export class Supervisor {
     this.#clearLook(supervised);
     clearTimeout(supervised.lockLook);
     clearTimeout(supervised.deadline?.timer);
+    this.#due.delete(supervised);
     supervised.deadline = undefined;
     this.#services.delete(supervised.name);
     this.records.forget(supervised.name);
@@ -532,20 +539,37 @@ export class Supervisor {
     const at = known ? deadlineOf(supervised.service) : undefined;
     if (at === supervised.deadline?.at) return;
     clearTimeout(supervised.deadline?.timer);
+    this.#due.delete(supervised);
     supervised.deadline = undefined;
     if (at === undefined) return;
     const wait = Math.max(0, Math.ceil(at - this.processes.now()));
     const timer = setTimeout(
       () => {
-        supervised.deadline = undefined;
-        this.#deadline(supervised);
+        if (this.#due.size === 0) setImmediate(() => this.#work());
+        this.#due.add(supervised);
       },
       Math.min(wait, LONGEST_TIMER),
     );
     supervised.deadline = { at, timer };
   }
 
+  /**
+   * Hundreds of services in crash loops have their deadlines at the same moment. Between two of these
+   * it is seen what else has happened, so that no other service has to wait for all of them.
+   */
+  #work(): void {
+    const end = this.processes.now() + LONGEST_TURN;
+    for (const supervised of this.#due) {
+      this.#due.delete(supervised);
+      this.#deadline(supervised);
+      if (this.processes.now() >= end) break;
+    }
+    if (this.#due.size > 0) setImmediate(() => this.#work());
+  }
+
   #deadline(supervised: Supervised): void {
+    supervised.deadline = undefined;
+    if (this.#services.get(supervised.name) !== supervised) return;
     this.#catchUp(supervised.name);
     this.#handle(supervised, { type: "deadline" });
   }

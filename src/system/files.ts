@@ -29,6 +29,7 @@ export const APPEND = 0o1 | 0o2000 | 0o400 | O_NONBLOCK | O_CLOEXEC;
 
 const AT_FDCWD = -100;
 const X_OK = 1;
+const F_DUPFD_CLOEXEC = 1030;
 const ENOENT = 2;
 const EEXIST = 17;
 const ENOTDIR = 20;
@@ -57,6 +58,13 @@ export function open(path: string, flags: number, mode = 0): number {
 /** Closes a descriptor. On Linux it is free afterwards, whatever close(2) answers. */
 export function close(descriptor: number): void {
   libc().close(descriptor);
+}
+
+/** Another descriptor for what a descriptor stands for, not handed on to children. @throws SystemError */
+export function duplicate(descriptor: number): number {
+  return must("fcntl", undefined, () =>
+    libc().fcntl(descriptor, F_DUPFD_CLOEXEC, 0),
+  );
 }
 
 /**
