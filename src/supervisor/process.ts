@@ -54,11 +54,12 @@ export interface Processes {
   /**
    * Whether a group whose leader had this start time has a member. Zombies count as members, unless the
    * look is thorough, which means going through all of /proc.
+   * @param thoroughSince a thorough look is wanted, one that was begun at this time (now()) or later.
    */
   groupAlive(
     group: number,
     leaderStartTicks: number | undefined,
-    thorough: boolean,
+    thoroughSince: number | undefined,
   ): boolean;
   /** Whether a group's number still is that of the group whose leader had this start time. */
   maySignal(group: number, leaderStartTicks: number | undefined): boolean;
@@ -240,13 +241,14 @@ function signalGroup(group: number, signal: number): string | undefined {
 function groupAlive(
   group: number,
   leaderStartTicks: number | undefined,
-  thorough: boolean,
+  thoroughSince: number | undefined,
 ): boolean {
   if (!groupExists(group)) return false;
   try {
     const user = userOfNumber(group, leaderStartTicks);
     if (user !== "nobody") return user === "leader";
-    return !thorough || !procMounted() || liveGroups().has(group);
+    if (thoroughSince === undefined || !procMounted()) return true;
+    return liveGroups(thoroughSince).has(group);
   } catch (error) {
     // Without a free descriptor /proc cannot be read; what may be alive is looked at again.
     if (errorCode(error) === undefined) throw error;
@@ -283,18 +285,23 @@ function groupExists(group: number): boolean {
 }
 
 let snapshot = {
+  begun: Number.NEGATIVE_INFINITY,
   validUntil: Number.NEGATIVE_INFINITY,
   groups: new Set<number>(),
 };
 
-/** The groups that have a member which is not a zombie; kill(2) counts zombies as members. */
-function liveGroups(): ReadonlySet<number> {
+/**
+ * The groups that have a member which is not a zombie; kill(2) counts zombies as members.
+ * @param since a group that is asked about may be younger than an earlier look.
+ */
+function liveGroups(since: number): ReadonlySet<number> {
   const begun = performance.now();
-  if (begun >= snapshot.validUntil) {
+  if (begun >= snapshot.validUntil || snapshot.begun < since) {
     const living = readProcesses().filter((status) => !status.ended);
     const now = performance.now();
     const validUntil = now + Math.max(SNAPSHOT_LIFETIME, 10 * (now - begun));
     snapshot = {
+      begun,
       validUntil,
       groups: new Set(living.map(({ group }) => group)),
     };

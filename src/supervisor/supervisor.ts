@@ -501,7 +501,8 @@ export class Supervisor {
     const { startTicks, mainEndedAt } = supervised;
     // Zombies that nobody waits for are rare, and telling them is dear: the first looks do without.
     const thorough = this.processes.now() - mainEndedAt > THOROUGH_AFTER;
-    const alive = this.processes.groupAlive(pid, startTicks, thorough);
+    const since = thorough ? mainEndedAt : undefined;
+    const alive = this.processes.groupAlive(pid, startTicks, since);
     this.#handle(supervised, { type: "group", pid, alive });
   }
 
@@ -518,7 +519,7 @@ export class Supervisor {
     this.#guard(name, () => this.occasion());
     this.#catchUp(name);
     supervised.mainEndedAt = this.processes.now();
-    const othersLeft = this.processes.groupAlive(pid, startTicks, false);
+    const othersLeft = this.processes.groupAlive(pid, startTicks, undefined);
     this.#handle(supervised, { type: "ended", pid, exit, othersLeft });
   }
 
