@@ -8,7 +8,7 @@ import { ensureDirectory, removeFile, replaceFile } from "../files.ts";
 import { stateDirectory, statePath } from "../rundir.ts";
 import { interpreterProblem } from "../sysdir.ts";
 import { inSeconds } from "../text.ts";
-import { look, type Places, type View } from "./view.ts";
+import { belongsToAnother, look, type Places, type View } from "./view.ts";
 import { until } from "./wait.ts";
 
 /** What an operation works with. */
@@ -89,7 +89,8 @@ export const once: Operation = async (control, name) => {
 export function sendSignal(signal: number): Operation {
   return async (control, name) => {
     const { pid } = look(control, name);
-    if (pid === undefined) throw new ControlError("not running");
+    if (pid === undefined || belongsToAnother(control, name, pid))
+      throw new ControlError("not running");
     signalProcess(pid, signal);
   };
 }
@@ -186,9 +187,10 @@ function release(control: Control, name: string, before: View): void {
 /** TERM to the group, as a stop sends it; sysmgr starts what has ended. */
 function restartWithoutWaiting(control: Control, before: View): void {
   if (before.lock !== undefined) removeLock(control, before.name);
-  if (before.pid === undefined) return;
-  signalProcess(-before.pid, SIGTERM);
-  signalProcess(-before.pid, SIGCONT);
+  const { name, pid } = before;
+  if (pid === undefined || belongsToAnother(control, name, pid)) return;
+  signalProcess(-pid, SIGTERM);
+  signalProcess(-pid, SIGCONT);
 }
 
 function refuseUnusable(control: Control, view: View): void {

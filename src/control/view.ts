@@ -14,7 +14,7 @@ import {
   type State,
   understood,
 } from "../rundir.ts";
-import { type Entry, examine } from "../sysdir.ts";
+import { type Entry, examine, exists } from "../sysdir.ts";
 
 /** Milliseconds that a start may take, on a slow machine, from being counted to the pid file. */
 const START_TAKES = 1000;
@@ -76,6 +76,24 @@ export function look(places: Places, name: string): View {
     waitingFor:
       pid === undefined ? [] : (understood(readWaiting(rundir, name)) ?? []),
   };
+}
+
+/**
+ * Whether a process is another service's, so that the pid file that names it is a copy. Reading that is
+ * dear, and matters only before something is done to the process. A service that is not there any more
+ * has been renamed.
+ */
+export function belongsToAnother(
+  places: Places,
+  name: string,
+  pid: number,
+): boolean {
+  const mark = readServiceMark(pid);
+  return (
+    mark?.rundir === places.rundir &&
+    mark.service !== name &&
+    exists(places.sysdir, mark.service)
+  );
 }
 
 /** The pid of the sysmgr that runs on the run directory; undefined when none does. */

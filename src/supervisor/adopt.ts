@@ -15,8 +15,13 @@ import {
   readServiceMark,
   startTime,
 } from "../proc.ts";
-import { readExit, readPid, readStarts } from "../rundir.ts";
-import { readText, realPath as resolveLinks } from "../system/files.ts";
+import { readExit, readPid, readStarts, stateDirectory } from "../rundir.ts";
+import { exists } from "../sysdir.ts";
+import {
+  exists as existsAt,
+  readText,
+  realPath as resolveLinks,
+} from "../system/files.ts";
 import { sessionOf } from "../system/processes.ts";
 
 /** A process to take over. */
@@ -38,6 +43,8 @@ export class Adoption {
   readonly #sysdir: string;
   readonly #rundir: string;
   readonly #marked = new Map<string, ProcessStatus[]>();
+  /** The service whose mark a process carries. */
+  readonly #owners = new Map<number, string>();
 
   /** Asks all of /proc once; only what carries a mark is remembered. */
   constructor(sysdir: string, rundir: string) {
@@ -62,7 +69,9 @@ export class Adoption {
     const { value: pid, modified } = state;
     const startedAt = toMilliseconds(modified);
     if (!procMounted()) return cautious(pid, startedAt);
-    if (verify(pid, modified) === "same" || this.#isMarkedLeader(service, pid))
+    const recorded =
+      verify(pid, modified) === "same" && !this.#isAnothers(service, pid);
+    if (recorded || this.#isMarkedLeader(service, pid))
       return { pid, trusted: true, ended: false, startedAt };
     if (this.#hasOrphans(service, pid, modified))
       return { pid, trusted: true, ended: true, startedAt };
@@ -145,6 +154,20 @@ export class Adoption {
     if (status === undefined || status.ended) return;
     const others = this.#marked.get(mark.service) ?? [];
     this.#marked.set(mark.service, [...others, status]);
+    this.#owners.set(status.pid, mark.service);
+  }
+
+  /**
+   * The process is another service's, so the pid file that names it is a copy of that one's, or both were
+   * exchanged. A service that is not there any more has been renamed, and its files with it.
+   */
+  #isAnothers(service: string, pid: number): boolean {
+    const owner = this.#owners.get(pid);
+    if (owner === undefined || owner === service) return false;
+    return (
+      exists(this.#sysdir, owner) ||
+      existsAt(stateDirectory(this.#rundir, owner))
+    );
   }
 
   /** The recorded pid leads a session and carries the service's mark: written without a stamp. */

@@ -1,6 +1,6 @@
 /** Contract: "a pid that is not (or no longer) that service's is never signalled". */
 import { expect, setDefaultTimeout } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readProcess } from "../../src/proc.ts";
 import { until } from "../integration/sandbox.ts";
@@ -87,6 +87,63 @@ for (const [who, make] of Object.entries(strangers)) {
         expect(stranger.lives()).toBe(true);
       },
     );
+}
+
+/** Ways in which a pid file can come to name another service's process, its time of change included. */
+const confusions: Record<string, (a: string, b: string) => void> = {
+  exchanged: (a, b) => {
+    renameSync(a, `${a}.old`);
+    renameSync(b, a);
+    renameSync(`${a}.old`, b);
+  },
+  "a copy of the other": (a, b) => {
+    Bun.spawnSync(["cp", "-p", b, a]);
+  },
+};
+
+for (const [how, confuse] of Object.entries(confusions)) {
+  faultTest(
+    `a crash, then a pid file that is ${how}: each keeps its own process`,
+    async () => {
+      await using box = await Stage.open();
+      const pids = await twoServices(box);
+      await box.crash();
+      confuse(join(box.rundir, "a", "pid"), join(box.rundir, "b", "pid"));
+      await box.start();
+      await until(
+        () => box.told(/: adopted/) === 2,
+        () => `both are taken over; the log:\n${box.log()}`,
+      );
+      await box.recorded("a");
+      await box.recorded("b");
+      expect([box.pid("a"), box.pid("b")]).toEqual(pids);
+    },
+  );
+}
+
+faultTest(
+  "svctl signals no process of another service, whatever a pid file says",
+  async () => {
+    await using box = await Stage.open();
+    const [, b] = await twoServices(box);
+    box.daemon.kill("SIGSTOP");
+    const file = join(box.rundir, "a", "pid");
+    Bun.spawnSync(["cp", "-p", join(box.rundir, "b", "pid"), file]);
+    const { err } = await box.svctl("signal", "KILL", "a");
+    expect(err).toBe("svctl: a: not running\n");
+    await box.svctl("--no-wait", "restart", "a");
+    expect(box.alive("b")).toEqual([b]);
+    box.daemon.kill("SIGCONT");
+  },
+);
+
+async function twoServices(box: Stage): Promise<[number, number]> {
+  box.script("a", FOREVER);
+  box.script("b", FOREVER);
+  await box.start();
+  await box.recorded("a");
+  await box.recorded("b");
+  return [await box.runs("a"), await box.runs("b")];
 }
 
 class Stranger implements AsyncDisposable {
