@@ -152,11 +152,21 @@ function unopened(path: string, errno: number): Reading {
   // Most files are not there most of the time, so nothing is made for that but the answer.
   if (errno === ENOENT || errno === ENOTDIR) return { found: "nothing" };
   const error = new SystemError("open", errno, path);
-  if (error.code === "ELOOP")
-    return { found: "garbage", why: "a symbolic link" };
+  if (error.code === "ELOOP") return linkOrNothing(path);
   if (error.code === "ENXIO")
     return { found: "garbage", why: "a socket or device" };
   throw error;
+}
+
+/** A link on the way that leads nowhere is as good as none of the directories behind it. */
+function linkOrNothing(path: string): Reading {
+  try {
+    if (linkStatus(path) !== undefined)
+      return { found: "garbage", why: "a symbolic link" };
+  } catch (error) {
+    if (errorCode(error) !== "ELOOP") throw error;
+  }
+  return { found: "nothing" };
 }
 
 function openNew(path: string): number {

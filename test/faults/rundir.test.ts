@@ -297,3 +297,19 @@ faultTest(
     expect(await box.stop()).toBe(0);
   },
 );
+
+faultTest(
+  "a RUNDIR that is a link to itself costs only the files",
+  async () => {
+    await using box = await Stage.open();
+    box.script("a", FOREVER);
+    symlinkSync(box.rundir, box.rundir);
+    box.spawn();
+    const a = await box.runs("a");
+    await box.revives("a");
+    rmSync(box.rundir);
+    await box.recorded("a");
+    expect(await box.runs("a", a)).not.toBe(a);
+    expect(await box.stop()).toBe(0);
+  },
+);
