@@ -6,7 +6,7 @@ import {
   UsageError,
 } from "../command-line.ts";
 import { type Configuration, configure, LONGEST_TIMER } from "../config.ts";
-import { reasonOf } from "../errors.ts";
+import { errorCode, reasonOf } from "../errors.ts";
 import { isAbsence } from "../files.ts";
 import { createMessages } from "../messages.ts";
 import { stateDirectory, STATE_FILES, type StateFile } from "../rundir.ts";
@@ -82,12 +82,13 @@ function supervise(parsed: Parsed): number | Promise<number> {
     process.env,
   );
   const log = openLog();
-  const problem = sysdirProblem(configuration.sysdir);
+  const { sysdir, rundir } = configuration;
+  const problem = sysdirProblem(sysdir, rundir);
   if (problem !== undefined) {
-    log.warn(`${configuration.sysdir}: ${problem}`);
+    log.warn(`${sysdir}: ${problem}`);
     return FAILED;
   }
-  const instance = new Instance(configuration.rundir, log);
+  const instance = new Instance(rundir, log);
   const obstacle = instance.claim();
   if (obstacle !== undefined) {
     log.warn(obstacle);
@@ -161,13 +162,26 @@ function openLog(): Log {
   };
 }
 
-function sysdirProblem(sysdir: string): string | undefined {
+function sysdirProblem(sysdir: string, rundir: string): string | undefined {
   try {
     const found = status(sysdir);
     if (found === undefined) return "no such file or directory (ENOENT)";
-    return found.isDirectory ? undefined : "not a directory";
+    if (!found.isDirectory) return "not a directory";
+    // A script would be in the way of its own state's directory, and make room for it.
+    return found.identity === identityOf(rundir)
+      ? "is the run directory, too"
+      : undefined;
   } catch (error) {
     return reasonOf(error);
+  }
+}
+
+function identityOf(path: string): string | undefined {
+  try {
+    return status(path)?.identity;
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return undefined;
   }
 }
 

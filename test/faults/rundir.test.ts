@@ -3,6 +3,7 @@ import { expect, setDefaultTimeout } from "bun:test";
 import {
   existsSync,
   mkdirSync,
+  readdirSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -311,5 +312,20 @@ faultTest(
     await box.recorded("a");
     expect(await box.runs("a", a)).not.toBe(a);
     expect(await box.stop()).toBe(0);
+  },
+);
+
+faultTest(
+  "a RUNDIR that is SYSDIR, by whatever name, is refused before it harms a script",
+  async () => {
+    await using box = await Stage.open();
+    box.script("a", FOREVER);
+    symlinkSync(box.sysdir, box.rundir);
+    const { code, err } = await box.run([join(DIST, "sysmgr")]);
+    expect([code, err]).toEqual([
+      1,
+      `sysmgr: ${box.sysdir}: is the run directory, too\n`,
+    ]);
+    expect(readdirSync(box.sysdir)).toEqual(["a"]);
   },
 );
