@@ -9,6 +9,7 @@ import { type Configuration, configure, LONGEST_TIMER } from "../config.ts";
 import { errorCode, reasonOf } from "../errors.ts";
 import { isAbsence } from "../files.ts";
 import { createMessages } from "../messages.ts";
+import { readProcesses } from "../proc.ts";
 import { stateDirectory, STATE_FILES, type StateFile } from "../rundir.ts";
 import { Adoption } from "../supervisor/adopt.ts";
 import { Instance } from "../supervisor/instance.ts";
@@ -225,8 +226,12 @@ function obeySignals(
 }
 
 function nameStragglers(supervisor: Supervisor, log: Log): void {
+  const living = new Map<number, number>();
+  for (const { pid, group, ended } of readProcesses())
+    if (!ended && (pid === group || !living.has(group))) living.set(group, pid);
   for (const { name, pid } of supervisor.running())
-    log.warn(`${name}: still running (pid ${pid})`);
+    // The main process may have ended, and another one of its group be what does not want to.
+    log.warn(`${name}: still running (pid ${living.get(pid) ?? pid})`);
 }
 
 function watchSysdir(

@@ -260,6 +260,26 @@ test.concurrent(
   },
 );
 
+test.concurrent(
+  "of a service whose main process has ended, the one that still runs is named",
+  async () => {
+    await using box = new Sandbox();
+    box.script(
+      "a",
+      '(trap "" TERM; echo > "$DIR/ready"; exec sleep 1001) & exec sleep 1000',
+    );
+    const daemon = await box.start(["-t", "60"]);
+    const main = await box.up("a");
+    await until(() => box.read("ready"), "its child ignores TERM");
+    const [other] = box.processes().filter((pid) => pid !== main);
+    daemon.kill("SIGTERM");
+    const line = await box.logged(/: a: still running/);
+    expect(line).toBe(`sysmgr: a: still running (pid ${other})`);
+    daemon.kill("SIGTERM");
+    expect(await daemon.exited).toBe(0);
+  },
+);
+
 test.concurrent("USR1 makes it look at SYSDIR again now", async () => {
   for (let attempt = 0; ; attempt++) {
     await using box = new Sandbox();
