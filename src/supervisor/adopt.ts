@@ -15,7 +15,13 @@ import {
   readServiceMark,
   startTime,
 } from "../proc.ts";
-import { readExit, readPid, readStarts, stateDirectory } from "../rundir.ts";
+import {
+  readExit,
+  readPid,
+  readStarts,
+  type State,
+  stateDirectory,
+} from "../rundir.ts";
 import { exists } from "../sysdir.ts";
 import {
   exists as existsAt,
@@ -37,6 +43,9 @@ export interface Found {
 
 /** A process begins within so many milliseconds after its start was counted, on a slow machine, too. */
 const LAST_START_MARGIN = 1000;
+
+/** Start times are known to a tick of 10 ms. */
+const CLOCK_TICK = 10;
 
 /** Looks for processes of an earlier sysmgr. */
 export class Adoption {
@@ -98,8 +107,7 @@ export class Adoption {
     const leaders = (this.#marked.get(service) ?? []).filter(
       (status) => status.pid === status.session,
     );
-    // What the service itself started in a session of its own is younger than the service.
-    const [oldest] = leaders.sort((a, b) => a.startTicks - b.startTicks);
+    const oldest = oldestOf(leaders, exit);
     if (oldest === undefined)
       return ended ? undefined : this.#findLeaderless(service);
     const startedAt = Math.min(startTime(oldest), Date.now());
@@ -187,6 +195,20 @@ export class Adoption {
       (status) => status.group === pid,
     );
   }
+}
+
+/**
+ * Of several that lead a session, the service's own: what it has started in a session of its own is
+ * younger. What an earlier process of the service has left behind is older, but than the end of that one, too.
+ */
+function oldestOf(
+  leaders: readonly ProcessStatus[],
+  exit: State<unknown>,
+): ProcessStatus | undefined {
+  const sorted = leaders.toSorted((a, b) => a.startTicks - b.startTicks);
+  if (sorted.length < 2 || exit.is !== "present") return sorted[0];
+  const end = toMilliseconds(exit.modified) - CLOCK_TICK;
+  return sorted.find((status) => startTime(status) >= end) ?? sorted[0];
 }
 
 /** Whether a process is a script, or what that script says it becomes by `exec`. */

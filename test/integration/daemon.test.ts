@@ -331,6 +331,26 @@ test.concurrent(
 );
 
 test.concurrent(
+  "what an earlier process of a service has left in another session is not taken for the service",
+  async () => {
+    await using box = new Sandbox();
+    const astray = "setsid sleep 1001 & exec sleep 1000";
+    box.script("a", astray);
+    await box.start();
+    const first = await box.up("a");
+    await until(() => box.processes().length === 2, "both run");
+    process.kill(first, "SIGKILL");
+    const second = await box.up("a", first);
+    await until(() => box.processes().length === 3, "three run");
+    await box.crash();
+    rmSync(join(box.rundir, "a", "pid"));
+    await box.start();
+    await box.logged(/: a: adopted/);
+    expect(box.pid("a")).toBe(second);
+  },
+);
+
+test.concurrent(
   "killed and started again it takes over what runs and restarts nothing",
   async () => {
     await using box = new Sandbox();
