@@ -53,9 +53,14 @@ export class DirectoryWatch implements Watcher {
    * at every occasion: a file system mounted over the directory gives no event.
    */
   check(): void {
+    // What cannot be watched is tried once a second, not at every occasion, and is looked at then.
+    this.#check(this.#watch === undefined && !this.#degraded);
+  }
+
+  #check(again: boolean): void {
     const identity = identityOf(this.path);
     const replaced = identity !== this.#identity;
-    if (!replaced && this.#watch !== undefined) return;
+    if (!replaced && !again) return;
     this.#identity = identity;
     this.#begin();
     if (replaced) this.listener.replaced(identity !== undefined);
@@ -162,7 +167,7 @@ export class DirectoryWatch implements Watcher {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       const degraded = this.#degraded;
-      this.check();
+      this.#check(true);
       if (degraded) this.listener.changed(undefined);
     }, POLL_INTERVAL);
   }

@@ -167,6 +167,8 @@ faultTest(
   },
 );
 
+const WATCHES = "/proc/sys/user/max_inotify_watches";
+
 const watchLimits = {
   "no directory can be watched": ["max_inotify_instances", 0, 2],
   "not all directories can be watched": ["max_inotify_watches", 3, 1],
@@ -208,6 +210,31 @@ for (const [where, [limit, value, lines]] of Object.entries(watchLimits))
       expect(box.processes()).toEqual([]);
     },
   );
+
+faultTest(
+  "what happens while it could not be watched is not missed when it can be again",
+  async () => {
+    await using box = await Stage.open();
+    for (const name of NAMES) box.script(name, FOREVER);
+    await box.start([], {}, { through: watching(3) });
+    for (const name of NAMES) await box.recorded(name);
+    await box.tells(/cannot be watched/);
+    box.lock("a", "TERM");
+    await until(() => box.alive("a").length === 0, "a lock is obeyed");
+    await box.down("a");
+    const { pid } = box.daemon;
+    box.daemon.kill("SIGSTOP");
+    box.unlock("a");
+    const user = ["nsenter", `--user=/proc/${pid}/ns/user`];
+    await box.must(...user, "sh", "-c", `echo 99 > ${WATCHES}`);
+    for (const name of NAMES)
+      for (const each of box.alive(name)) process.kill(each, "SIGKILL");
+    box.daemon.kill("SIGCONT");
+    await box.recorded("a");
+    for (const name of NAMES) await box.recorded(name);
+    expect(await box.stop()).toBe(0);
+  },
+);
 
 for (const visible of ["noaccess", "invisible"])
   faultTest(
@@ -283,4 +310,10 @@ async function stopWithin(
       () => `still stopping; the log:\n${box.log()}`,
     ),
   ]);
+}
+
+/** Becomes what is said behind it, in a user namespace with so many inotify watches. */
+function watching(watches: number): string[] {
+  const set = `echo ${watches} > ${WATCHES} && exec "$@"`;
+  return ["unshare", "--user", "--map-root-user", "sh", "-c", set, "-"];
 }
