@@ -54,16 +54,27 @@ export class Adoption {
   readonly #marked = new Map<string, ProcessStatus[]>();
   /** The service whose mark a process carries. */
   readonly #owners = new Map<number, string>();
+  /** Why not all of /proc could be read. */
+  readonly #problem: unknown;
 
   /** Asks all of /proc once; only what carries a mark is remembered. */
   constructor(sysdir: string, rundir: string) {
     this.#sysdir = sysdir;
     this.#rundir = realPath(rundir);
-    for (const pid of processIds()) this.#note(pid);
+    try {
+      for (const pid of processIds()) this.#note(pid);
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      this.#problem = error;
+    }
   }
 
-  /** The process of a service that is to be taken over; undefined when there is none. */
+  /**
+   * The process of a service that is to be taken over; undefined when there is none.
+   * @throws the system's error where that cannot be known, for want of a descriptor or memory.
+   */
   find(rundir: string, service: string): Found | undefined {
+    if (this.#problem !== undefined) throw this.#problem;
     const state = readPid(rundir, service);
     // Nearly every service of a machine that has just booted.
     if (state.is === "absent" && !this.#marked.has(service)) return undefined;

@@ -44,6 +44,9 @@ const THOROUGH_AFTER = 100;
 /** Milliseconds after which something is tried again that the system refused. */
 const RETRY_AFTER = 1000;
 
+/** Milliseconds after which SYSDIR is read again that could not be. */
+const LIST_AGAIN_AFTER = 2000;
+
 interface Supervised {
   readonly name: string;
   service: Service;
@@ -78,6 +81,8 @@ export class Supervisor {
   readonly #due = new Set<Supervised>();
   /** Services of which an earlier process could not be looked for yet. */
   readonly #unknown = new Set<string>();
+  #search: ReturnType<typeof setTimeout> | undefined;
+  #listing: ReturnType<typeof setTimeout> | undefined;
   /** What has been said of SYSDIR and of names in it, so that it is said once. */
   readonly #said = new Set<string>();
   readonly #entriesAgain = new SecondLook(
@@ -255,6 +260,9 @@ export class Supervisor {
   shutdown(): void {
     const type = this.#stopping ? "killNow" : "shutdown";
     this.#stopping = true;
+    // Only what is known to run can be stopped; it is waited for, unless there is no time.
+    if (type === "killNow") this.#unknown.clear();
+    this.#lookForUnknown();
     for (const supervised of [...this.#services.values()])
       this.#handle(supervised, { type });
     this.#checkAllDown();
@@ -279,23 +287,36 @@ export class Supervisor {
       // What runs must not be started a second time, so nothing happens before this is known.
       this.#say(name, "warn", `cannot be looked for: ${reasonOf(error)}`);
       this.#unknown.add(name);
-      setTimeout(() => this.#adoptLater(name), RETRY_AFTER);
+      this.#lookForLater();
     }
   }
 
-  #adoptLater(name: string): void {
+  #lookForLater(): void {
+    this.#search ??= setTimeout(() => {
+      this.#search = undefined;
+      this.#lookForUnknown();
+    }, RETRY_AFTER);
+  }
+
+  #lookForUnknown(): void {
+    if (this.#unknown.size === 0) return;
     const { sysdir, rundir } = this.configuration;
-    try {
-      const found = new Adoption(sysdir, rundir).find(rundir, name);
-      this.#unknown.delete(name);
+    const adoption = new Adoption(sysdir, rundir);
+    for (const name of this.#unknown) {
       const supervised = this.#services.get(name);
-      if (supervised === undefined) return;
-      this.#guard(name, () => this.records.load(name));
-      if (found !== undefined) this.#takeOver(supervised, found);
-    } catch (error) {
-      if (errorCode(error) === undefined) throw error;
-      setTimeout(() => this.#adoptLater(name), RETRY_AFTER);
+      try {
+        const found = adoption.find(rundir, name);
+        this.#unknown.delete(name);
+        if (supervised === undefined) continue;
+        this.#guard(name, () => this.records.load(name));
+        if (found === undefined) this.records.noteUnseenEnd(name);
+        else this.#takeOver(supervised, found);
+      } catch (error) {
+        if (errorCode(error) === undefined) throw error;
+        this.#lookForLater();
+      }
     }
+    if (this.#stopping) this.#checkAllDown();
   }
 
   #takeOver(supervised: Supervised, found: Found): void {
@@ -582,6 +603,7 @@ export class Supervisor {
   }
 
   #checkAllDown(): void {
+    if (this.#unknown.size > 0) return;
     for (const { service } of this.#services.values())
       if (!isDown(service)) return;
     this.allDown();
@@ -595,11 +617,22 @@ export class Supervisor {
       return names;
     } catch (error) {
       if (isAbsence(error)) this.sysdirPresent(false);
-      else if (!this.#said.has(sysdir))
-        this.log.warn(`${sysdir}: ${reasonOf(error)}`);
+      else {
+        if (!this.#said.has(sysdir))
+          this.log.warn(`${sysdir}: ${reasonOf(error)}`);
+        this.#listLater();
+      }
       this.#said.add(sysdir);
       return [];
     }
+  }
+
+  /** What the system refuses for want of memory or descriptors gives no event when it can be had again. */
+  #listLater(): void {
+    this.#listing ??= setTimeout(() => {
+      this.#listing = undefined;
+      this.rescanEntries();
+    }, LIST_AGAIN_AFTER);
   }
 
   /** A name that is not UTF-8 comes out of the system with replacement characters and leads nowhere. */

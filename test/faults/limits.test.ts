@@ -151,6 +151,36 @@ faultTest(
 );
 
 faultTest(
+  "an heir that cannot look at all processes waits until it can, and then takes over",
+  async () => {
+    await using box = await Stage.open();
+    const names = ["a", "b"];
+    for (const name of names) box.script(name, FOREVER);
+    await box.start();
+    const before = await Promise.all(names.map((name) => box.runs(name)));
+    for (const name of names) await box.recorded(name);
+    await box.crash();
+    const other = box.bystander();
+    const unreadable = `/proc/${other.pid}/environ`;
+    // Nothing can be read at the place where this begins to be read.
+    await box.must("mount", "--bind", `/proc/${other.pid}/mem`, unreadable);
+    box.spawn();
+    for (const name of names)
+      await box.tells(new RegExp(` ${name}: cannot be looked for`));
+    await box.severalSeconds();
+    expect(box.told(/cannot be looked for/)).toBe(2);
+    expect(names.map((name) => box.alive(name))).toEqual(
+      before.map((pid) => [pid]),
+    );
+    await box.unmount(unreadable);
+    for (const name of names) await box.tells(new RegExp(` ${name}: adopted`));
+    expect(names.map((name) => box.pid(name))).toEqual(before);
+    expect(await box.stop()).toBe(0);
+    expect(box.processes()).toEqual([]);
+  },
+);
+
+faultTest(
   "with no room for files of any size it supervises from memory",
   async () => {
     await using box = await Stage.open();
