@@ -16,6 +16,7 @@ import { isAlive, stampedTime } from "../identity.ts";
 import { readProcess } from "../proc.ts";
 import {
   type Exit,
+  isReservedName,
   type Lock,
   ownPidPath,
   readExit,
@@ -393,6 +394,8 @@ export class Records {
 
   /** @returns whether the directory is there. */
   #checkDirectory(service: string): boolean {
+    // What lies there is sysmgr's own.
+    if (isReservedName(service)) return false;
     const path = stateDirectory(this.rundir, service);
     const found = linkStatus(path);
     if (found === undefined) return false;

@@ -212,6 +212,27 @@ faultTest(
   },
 );
 
+faultTest(
+  "a file in SYSDIR that is called pid leaves sysmgr's own alone",
+  async () => {
+    await using box = await Stage.open();
+    box.script("a", FOREVER);
+    box.script("pid", FOREVER);
+    await box.start();
+    await box.recorded("a");
+    box.daemon.kill("SIGUSR1");
+    const own = statSync(join(box.rundir, "pid")).ino;
+    box.script("pid", FOREVER);
+    await box.revives("a");
+    rmSync(join(box.sysdir, "pid"));
+    await box.tells(/ pid: removed/);
+    expect(box.told(/run\/pid: /)).toBe(0);
+    expect(statSync(join(box.rundir, "pid")).ino).toBe(own);
+    expect(await box.stop()).toBe(0);
+    expect(box.leftovers()).toEqual([]);
+  },
+);
+
 faultTest("services of any name live and are told apart", async () => {
   await using box = await Stage.open();
   const names = [
