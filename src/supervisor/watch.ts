@@ -112,7 +112,9 @@ export class DirectoryWatch implements Watcher {
     }
     if (this.deep && name !== undefined && isDirectory) {
       if (appeared || vanished) this.#endBelow(name);
-      if (appeared) this.#guard(() => this.#beginBelow(name, true));
+      // One that could not be looked into may be one that can by now.
+      const unwatched = !vanished && !this.#below.has(name);
+      if (unwatched) this.#guard(() => this.#beginBelow(name, true));
     }
     this.listener.changed(name);
   }

@@ -1,6 +1,13 @@
 /** Contract: "What cannot be started … None of it ends sysmgr or delays another service." */
 import { expect, setDefaultTimeout } from "bun:test";
-import { chmodSync, chownSync, readdirSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+} from "node:fs";
+import { join } from "node:path";
 import { until } from "../integration/sandbox.ts";
 import { faultTest, FOREVER, Stage } from "./stage.ts";
 
@@ -197,6 +204,28 @@ faultTest(
   },
 );
 
+faultTest(
+  "a lock is obeyed in a directory that could not be looked into before",
+  async () => {
+    await using box = await Stage.open();
+    const user = handOver(box);
+    box.script("a", FOREVER);
+    const state = join(box.rundir, "a");
+    mkdirSync(state, { recursive: true });
+    chownToOwnerOf(box.sysdir, box.rundir);
+    chownToOwnerOf(box.sysdir, state);
+    chmodSync(state, 0);
+    await box.start([], {}, { through: user });
+    await box.tells(/ a: cannot/);
+    chmodSync(state, 0o755);
+    await box.recorded("a");
+    box.lock("a", "TERM");
+    await box.down("a");
+    expect(box.alive("a")).toEqual([]);
+    expect(await box.stop()).toBe(0);
+  },
+);
+
 const WATCHES = "/proc/sys/user/max_inotify_watches";
 
 const watchLimits = {
@@ -346,4 +375,9 @@ async function stopWithin(
 function watching(watches: number): string[] {
   const set = `echo ${watches} > ${WATCHES} && exec "$@"`;
   return ["unshare", "--user", "--map-root-user", "sh", "-c", set, "-"];
+}
+
+function chownToOwnerOf(model: string, path: string): void {
+  const { uid, gid } = statSync(model);
+  chownSync(path, uid, gid);
 }
