@@ -1,6 +1,7 @@
 /** One file, three names: picks the applet and loads nothing but what that applet needs. */
 import { baseName } from "./paths.ts";
 
+const FAILED = 1;
 const NO_SUCH_APPLET = 127;
 
 type Applet = (rawArguments: readonly string[]) => number | Promise<number>;
@@ -13,7 +14,9 @@ const APPLETS: Readonly<Record<string, () => Promise<Applet>>> = {
 };
 
 // Watches and timers that are left must not keep an applet that is done; its output is written already.
-process.exit(await main(process.argv0, process.argv.slice(2)));
+process.exit(
+  await main(process.argv0, process.argv.slice(2)).catch(withoutSystem),
+);
 
 async function main(calledAs: string, rawArguments: string[]): Promise<number> {
   const own = Object.hasOwn(APPLETS, nameOf(calledAs))
@@ -64,4 +67,12 @@ async function noSuchApplet(name: string, calledAs: string): Promise<number> {
     `${printable(nameOf(calledAs))}: ${which}; there are:\n${known}\n`,
   );
   return NO_SUCH_APPLET;
+}
+
+/** Says why not even a message can be written in the usual way: that, too, is a call of the system. */
+function withoutSystem(error: unknown): number {
+  const reason = error instanceof Error ? error.message : String(error);
+  const hint = "is the memory limited (ulimit -v, -d)?";
+  console.error(`${nameOf(process.argv0)}: cannot begin: ${reason}; ${hint}`);
+  return FAILED;
 }

@@ -8,7 +8,7 @@ import {
   statSync,
 } from "node:fs";
 import { join } from "node:path";
-import { until } from "../integration/sandbox.ts";
+import { DIST, until } from "../integration/sandbox.ts";
 import { faultTest, FOREVER, Stage } from "./stage.ts";
 
 setDefaultTimeout(60_000);
@@ -203,6 +203,26 @@ faultTest(
     expect(await box.stop()).toBe(0);
   },
 );
+
+for (const [applet, operand] of [
+  ["sysmgr"],
+  ["svctl", "status"],
+  ["sysmgr-depends", "a"],
+] as const)
+  faultTest(
+    `with too little memory ${applet} says so in one line`,
+    async () => {
+      await using box = await Stage.open();
+      box.script("a", FOREVER);
+      const call = ["prlimit", "--as=2000000000", join(DIST, applet)];
+      const operands = operand === undefined ? [] : [operand];
+      const { code, out, err } = await box.run([...call, ...operands]);
+      expect([code, out]).toEqual([1, ""]);
+      expect(err).toMatch(
+        new RegExp(`^${applet}: cannot begin: .*memory.*\n$`),
+      );
+    },
+  );
 
 faultTest(
   "a lock is obeyed in a directory that could not be looked into before",
