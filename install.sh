@@ -15,14 +15,16 @@ usage() {
 	cat <<'END'
 usage: sh install.sh [OPTION]...
 
-Installs sysmgr with its manual pages, shell completions and files for init.
+Installs sysmgr with its manual pages, shell completions, files for init and
+ready-made services.
 
   --prefix DIR    below which everything is put (/usr: the PATH that init sets
                   has no /usr/local/bin, and services call sysmgr-depends)
   --bindir DIR    for sysmgr, svctl and sysmgr-depends (PREFIX/bin)
   --mandir DIR    for the manual pages (PREFIX/share/man)
-  --sysdir DIR    the service directory, which is made (/var/sysmgr)
-  --rundir DIR    the run directory (/run/sysmgr)
+  --sysdir DIR    the service directory, which is made (the binary's default:
+                  /var/sysmgr where it was not built with another)
+  --rundir DIR    the run directory (the binary's default, or /run/sysmgr)
   --destdir DIR   install into this root instead of /, as for a package
   --init NAME     also put sysmgr where this init looks for what it runs:
                   busybox sysvinit openrc runit s6 dinit systemd carbs kiss;
@@ -31,6 +33,9 @@ Installs sysmgr with its manual pages, shell completions and files for init.
                   what is in the service directory stays
   --dry-run       only say what would be done
   --help          show this help
+
+PREFIX, BINDIR, MANDIR and DESTDIR in the environment are taken for options
+that are not given.
 
 In the sources, dist/sysmgr is built first if it is not there. SYSDIR and
 RUNDIR are fixed in a binary when it is built: where it is built now, --sysdir
@@ -43,6 +48,14 @@ What is there already and was not installed by this script, or was changed
 since, is never overwritten or removed: it is named, and nothing is done.
 END
 }
+
+for tool in cat chmod cut dirname grep id ln ls mkdir mv readlink rm rmdir sed sha256sum sort; do
+	# There may be no /dev/null.
+	[ -n "$(command -v "$tool")" ] || {
+		echo "install.sh: needs $tool, which coreutils and busybox have" >&2
+		exit 1
+	}
+done
 
 # Not by echo, which in some shells takes a backslash for more than it is.
 complain() {
@@ -62,13 +75,11 @@ wrong_usage() {
 
 # --- options
 
-default_sysdir=/var/sysmgr
-default_rundir=/run/sysmgr
 prefix=/usr
 bindir=
 mandir=
-sysdir=$default_sysdir
-rundir=$default_rundir
+sysdir=
+rundir=
 destdir=
 init=
 uninstall=false
@@ -91,6 +102,27 @@ directory() {
 	done
 }
 
+set_prefix() { directory "$@" && prefix=${path#/} && prefix=${prefix:+/$prefix}; }
+set_bindir() { directory "$@" && bindir=$path; }
+set_mandir() { directory "$@" && mandir=$path; }
+set_destdir() {
+	case $2 in
+	'' | /*) destdir=$2 ;;
+	*) destdir=$PWD/$2 ;;
+	esac
+	while :; do
+		case $destdir in
+		*/) destdir=${destdir%/} ;;
+		*) break ;;
+		esac
+	done
+}
+
+[ -z "${PREFIX-}" ] || set_prefix PREFIX "$PREFIX"
+[ -z "${BINDIR-}" ] || set_bindir BINDIR "$BINDIR"
+[ -z "${MANDIR-}" ] || set_mandir MANDIR "$MANDIR"
+[ -z "${DESTDIR-}" ] || set_destdir DESTDIR "$DESTDIR"
+
 while [ $# -gt 0 ]; do
 	option=$1
 	shift
@@ -111,25 +143,21 @@ while [ $# -gt 0 ]; do
 			[ $# -gt 0 ] || wrong_usage "$option needs a value"
 			shift
 		fi
-		[ -n "$value" ] || wrong_usage "$option needs a value"
+		# Packagers pass on a DESTDIR that may be empty.
+		[ -n "$value" ] || [ "$option" = --destdir ] || wrong_usage "$option needs a value"
 		;;
 	*) ! $has_value || wrong_usage "unknown option '$option=$value'" ;;
 	esac
 	case $option in
-	--prefix) directory "$option" "$value" && prefix=${path#/} && prefix=${prefix:+/$prefix} ;;
-	--bindir) directory "$option" "$value" && bindir=$path ;;
-	--mandir) directory "$option" "$value" && mandir=$path ;;
+	--prefix) set_prefix "$option" "$value" ;;
+	--bindir) set_bindir "$option" "$value" ;;
+	--mandir) set_mandir "$option" "$value" ;;
 	--sysdir) directory "$option" "$value" && sysdir=$path ;;
 	--rundir) directory "$option" "$value" && rundir=$path ;;
-	--destdir)
-		case $value in
-		/*) destdir=${value%/} ;;
-		*) destdir=$PWD/${value%/} ;;
-		esac
-		;;
+	--destdir) set_destdir "$option" "$value" ;;
 	--init)
 		case $value in
-		busybox | sysvinit | openrc | runit | s6 | dinit | systemd | carbs | kiss) init=$value ;;
+		busybox | sysvinit | openrc | runit | s6 | dinit | systemd | carbs | kiss) init="$init $value" ;;
 		*) wrong_usage "--init: '$value' is none of busybox sysvinit openrc runit s6 dinit systemd carbs kiss" ;;
 		esac
 		;;
@@ -149,7 +177,8 @@ manifest=$share/manifest
 
 # --- what is to be installed
 
-here=$(cd "$(dirname "$0")" && pwd)
+# The shell's own cd may be led elsewhere, and say so on stdout, by CDPATH.
+here=$(unset CDPATH && cd -- "$(dirname -- "$0")" && pwd)
 if [ -f "$here/build.ts" ]; then
 	binary=$here/dist/sysmgr
 	parts=$here/src
@@ -223,15 +252,24 @@ each() {
 	systemd "$1" "$share/init/systemd"
 	hooks "$1" "$share/init/hooks"
 
-	case $init in
-	openrc) openrc "$1" /etc/init.d ;;
-	runit) runit "$1" /etc/sv/sysmgr ;;
-	s6) s6 "$1" /etc/s6/sv/sysmgr ;;
-	dinit) dinit "$1" /etc/dinit.d ;;
-	systemd) systemd "$1" "$(unit_directory)" ;;
-	carbs) hooks "$1" /etc/init ;;
-	kiss) hooks "$1" /etc/rc.d ;;
-	esac
+	for service in "$parts"/cookbook/*; do
+		case $service in
+		*/README.md) "$1" text 644 "$service" "$share/cookbook/README.md" ;;
+		*) "$1" file 755 "$service" "$share/cookbook/${service##*/}" ;;
+		esac
+	done
+
+	for name in $init; do
+		case $name in
+		openrc) openrc "$1" /etc/init.d ;;
+		runit) runit "$1" /etc/sv/sysmgr ;;
+		s6) s6 "$1" /etc/s6/sv/sysmgr ;;
+		dinit) dinit "$1" /etc/dinit.d ;;
+		systemd) systemd "$1" "$(unit_directory)" ;;
+		carbs) hooks "$1" /etc/init ;;
+		kiss) hooks "$1" /etc/rc.d ;;
+		esac
+	done
 }
 
 openrc() { "$1" text 755 "$parts/init/openrc/sysmgr" "$2/sysmgr"; }
@@ -267,9 +305,22 @@ unit_directory() {
 	esac
 }
 
-options=
-[ "$sysdir" = "$default_sysdir" ] || options="$options -s $sysdir"
-[ "$rundir" = "$default_rundir" ] || options="$options -r $rundir"
+# Sets the directories that the binary uses where it is told nothing, as its help says them, and what it has to
+# be told. One for another kind of machine cannot be asked.
+settle_directories() {
+	if ! help=$("$binary" --help 2>&1); then help=; fi
+	default_sysdir=$(default_in "$help" 'service directory')
+	default_rundir=$(default_in "$help" 'run directory')
+	: "${default_sysdir:=/var/sysmgr}" "${default_rundir:=/run/sysmgr}"
+	: "${sysdir:=$default_sysdir}" "${rundir:=$default_rundir}"
+	options=
+	[ "$sysdir" = "$default_sysdir" ] || options="$options -s $sysdir"
+	[ "$rundir" = "$default_rundir" ] || options="$options -r $rundir"
+}
+
+default_in() {
+	printf '%s\n' "$1" | sed -n "s/^.*  $2, \(.*\) unless given.*/\1/p"
+}
 
 # Writes a file as it is to be installed. All names are taken out before any is put in, so that nothing is
 # put into what was put in before.
@@ -340,6 +391,12 @@ say() {
 
 problems=
 problem() {
+	case "$problems
+" in
+	*"
+install.sh: $*
+"*) return ;;
+	esac
 	problems="$problems
 install.sh: $*"
 }
@@ -466,7 +523,7 @@ build() {
 	say build "$binary"
 	# shellcheck disable=SC2016 # the inner shell expands these
 	sh -c '. "${0%/*}/setup.sh" && exec "$bun" run build "$@"' "$here/test/setup.sh" \
-		--sysdir="$sysdir" --rundir="$rundir" || fail "it could not be built"
+		${sysdir:+"--sysdir=$sysdir"} ${rundir:+"--rundir=$rundir"} || fail "it could not be built"
 	[ -f "$binary" ] || fail "$binary: not there after the build"
 }
 
@@ -476,6 +533,7 @@ install() {
 		[ "$parts" != "$here" ] || fail "$binary: not there, so there is nothing to install"
 		build
 	}
+	settle_directories
 	if [ -n "$destdir" ] && [ ! -d "$destdir" ] && ! $dry_run; then mkdir -p "$destdir"; fi
 	each look_at
 	look_at_directory "$share"
@@ -515,17 +573,19 @@ check_binary() {
 }
 
 say_what_next() {
-	next="$share/init has files for init: see --init"
-	case $init in
-	busybox | sysvinit) next="to start it, add to /etc/inittab what is in $share/init/$init/inittab" ;;
-	openrc) next="to start it: rc-update add sysmgr default && rc-service sysmgr start" ;;
-	runit) next="to start it, link /etc/sv/sysmgr into the directory that runsvdir runs" ;;
-	s6) next="to start it, link /etc/s6/sv/sysmgr into the scan directory, or make it part of an s6-rc database" ;;
-	dinit) next="to start it: dinitctl enable sysmgr" ;;
-	systemd) next="to start it: systemctl daemon-reload && systemctl enable --now sysmgr" ;;
-	carbs | kiss) next="it is started at the next boot" ;;
-	esac
-	echo "$next"
+	[ -n "$init" ] || echo "$share/init has files for init: see --init"
+	for name in $init; do
+		case $name in
+		busybox | sysvinit) next="to start it, add to /etc/inittab what is in $share/init/$name/inittab" ;;
+		openrc) next="to start it: rc-update add sysmgr default && rc-service sysmgr start" ;;
+		runit) next="to start it, link /etc/sv/sysmgr into the directory that runsvdir runs" ;;
+		s6) next="to start it, link /etc/s6/sv/sysmgr into the scan directory, or make it part of an s6-rc database" ;;
+		dinit) next="to start it: dinitctl enable sysmgr" ;;
+		systemd) next="to start it: systemctl daemon-reload && systemctl enable --now sysmgr" ;;
+		*) next="it is started at the next boot" ;;
+		esac
+		echo "$next"
+	done
 	if [ -n "$options" ]; then
 		echo "unless it was built with them, svctl needs: export SYSDIR=$sysdir RUNDIR=$rundir"
 	fi
@@ -557,5 +617,4 @@ remove() {
 	done
 }
 
-[ -n "$(command -v sha256sum)" ] || fail "needs sha256sum, which coreutils and busybox have"
 if $uninstall; then remove; else install; fi

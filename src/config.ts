@@ -30,6 +30,18 @@ export const DEFAULT_SYSDIR =
 export const DEFAULT_RUNDIR =
   typeof BUILD_RUNDIR === "string" ? BUILD_RUNDIR : "/run/sysmgr";
 
+/**
+ * How to use another directory than a default that is of no use here, to be put behind what is wrong with it;
+ * nothing for a directory that somebody has chosen.
+ */
+export function adviceOn(directory: string | undefined): string {
+  if (directory === DEFAULT_SYSDIR)
+    return "; another one is named by -s or SYSDIR";
+  if (directory === DEFAULT_RUNDIR)
+    return "; another one is named by -r or RUNDIR";
+  return "";
+}
+
 /** The version of package.json, given when building. */
 export const VERSION =
   typeof BUILD_VERSION === "string" ? BUILD_VERSION : "0.0.0";

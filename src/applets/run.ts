@@ -7,8 +7,14 @@ import {
   UsageError,
   usageLine,
 } from "../command-line.ts";
-import { ConfigurationError, VERSION } from "../config.ts";
-import { describeError } from "../errors.ts";
+import {
+  adviceOn,
+  ConfigurationError,
+  DEFAULT_RUNDIR,
+  DEFAULT_SYSDIR,
+  VERSION,
+} from "../config.ts";
+import { describeError, errorPath } from "../errors.ts";
 import { createSimpleMessages, writeFully } from "../messages.ts";
 
 const STDOUT = 1;
@@ -22,13 +28,13 @@ export const PLACE_OPTIONS = {
     type: "string",
     alias: "s",
     valueHint: "DIR",
-    description: "service directory (environment: SYSDIR)",
+    description: `service directory, ${DEFAULT_SYSDIR} unless given (environment: SYSDIR)`,
   },
   rundir: {
     type: "string",
     alias: "r",
     valueHint: "DIR",
-    description: "run directory (environment: RUNDIR)",
+    description: `run directory, ${DEFAULT_RUNDIR} unless given (environment: RUNDIR)`,
   },
 } as const;
 
@@ -53,7 +59,7 @@ export async function runApplet(
       writeFully(STDERR, `${usageLine(line)}\n`);
       return WRONG_USAGE;
     }
-    messages.error(describeError(error));
+    messages.error(`${describeError(error)}${adviceOn(errorPath(error))}`);
     return FAILED;
   }
 }

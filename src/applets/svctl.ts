@@ -5,7 +5,12 @@ import {
   type Parsed,
   UsageError,
 } from "../command-line.ts";
-import { CONTROL_MARGIN_SECONDS, configure, parseSeconds } from "../config.ts";
+import {
+  adviceOn,
+  CONTROL_MARGIN_SECONDS,
+  configure,
+  parseSeconds,
+} from "../config.ts";
 import {
   type Control,
   ControlError,
@@ -201,15 +206,19 @@ function obstacleToControl({ rundir }: Places): string | undefined {
   try {
     const found = statusAt(rundir);
     if (found === undefined)
-      return `${rundir}: no such directory; sysmgr is not running on it`;
+      return unreachable(rundir, "no such file or directory (ENOENT)");
     if (!found.isDirectory)
       return `${rundir}: not a directory, so there is no run directory`;
   } catch (problem) {
-    return `${rundir}: ${reasonOf(problem)}; sysmgr is not running on it`;
+    return unreachable(rundir, reasonOf(problem));
   }
   return runningSysmgr(rundir) === undefined
     ? `sysmgr is not running on ${rundir}`
     : undefined;
+}
+
+function unreachable(rundir: string, why: string): string {
+  return `${rundir}: ${why}; sysmgr is not running on it${adviceOn(rundir)}`;
 }
 
 function refuseUnknown(places: Places, view: View): void {

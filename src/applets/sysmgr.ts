@@ -5,8 +5,12 @@ import {
   type Parsed,
   UsageError,
 } from "../command-line.ts";
-import { type Configuration, configure, LONGEST_TIMER } from "../config.ts";
-import { errorCode, reasonOf } from "../errors.ts";
+import {
+  adviceOn,
+  type Configuration,
+  configure,
+  LONGEST_TIMER,
+} from "../config.ts";
 import { isAbsence } from "../files.ts";
 import { createMessages } from "../messages.ts";
 import { readProcesses } from "../proc.ts";
@@ -86,7 +90,7 @@ function supervise(parsed: Parsed): number | Promise<number> {
   const { sysdir, rundir } = configuration;
   const problem = sysdirProblem(sysdir, rundir);
   if (problem !== undefined) {
-    log.warn(`${sysdir}: ${problem}`);
+    log.warn(`${sysdir}: ${problem}${adviceOn(sysdir)}`);
     return FAILED;
   }
   const instance = new Instance(rundir, log);

@@ -14,6 +14,12 @@ export interface Packing {
   readonly preset: number;
 }
 
+/**
+ * Blocks are compressed side by side, which takes half the time and makes an archive 1 % larger. They are the
+ * same whatever the number of processors, as long as there is more than one thread.
+ */
+const BLOCK_SIZE = "32MiB";
+
 /** Settings of the caller's, and his language, must not find their way into an archive. */
 const NEUTRAL = {
   TAR_OPTIONS: "",
@@ -57,8 +63,10 @@ export async function pack(
       "--numeric-owner",
       basename(directory),
     ]);
-    // One thread: with more, the size of blocks depends on their number. Busybox checks only CRC32.
-    await run(["xz", `-${preset}`, "--threads=1", "--check=crc32", plain]);
+    // Blocks of a size that is said, so that it does not depend on the number of threads. Busybox checks
+    // only CRC32.
+    const blocks = ["--threads=2", `--block-size=${BLOCK_SIZE}`];
+    await run(["xz", `-${preset}`, ...blocks, "--check=crc32", plain]);
   } finally {
     rmSync(plain, { force: true });
   }

@@ -6,8 +6,10 @@ import {
   mkdirSync,
   readdirSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { checksumLine } from "./archive.ts";
 import { ReleaseError } from "./error.ts";
 import { type MachineName, PACKAGED_AS } from "./machine.ts";
 
@@ -44,11 +46,13 @@ export function layOut(
   const items: Item[] = [
     { name: "sysmgr", source: binary },
     { name: "install.sh", source: join(root, "install.sh") },
+    { name: "README.md", source: join(root, "README.md") },
     { name: "LICENSE", source: join(root, "LICENSE") },
     { name: "NOTICES", source: join(root, "src/release/NOTICES") },
     { name: "man", source: join(root, "src/man") },
     { name: "completions", source: join(root, "src/completions") },
     { name: "init", source: join(root, "src/init") },
+    { name: "cookbook", source: join(root, "src/cookbook") },
     { name: "licenses", source: join(root, "src/release/licenses") },
     ...Object.entries(LICENSES).map(([name, path]) => ({
       name: `licenses/${name}`,
@@ -66,9 +70,21 @@ export function layOut(
   }
   chmodSync(join(directory, "sysmgr"), EXECUTABLE);
   chmodSync(join(directory, "install.sh"), EXECUTABLE);
+  writeSums(directory);
   return notices === undefined
     ? [`the notices of the C library (${glibc.join(" or ")})`]
     : [];
+}
+
+/** So that what was unpacked from a bad stick or disk can be checked: SHA256SUMS, of every file. */
+function writeSums(directory: string): void {
+  const names = readdirSync(directory, { recursive: true, encoding: "utf8" })
+    .filter((name) => statSync(join(directory, name)).isFile())
+    .sort();
+  const lines = names.map((name) => checksumLine(join(directory, name), name));
+  const sums = join(directory, "SHA256SUMS");
+  writeFileSync(sums, lines.join(""));
+  chmodSync(sums, PLAIN);
 }
 
 function copy(source: string, target: string): void {

@@ -3,7 +3,7 @@
  * lives: the kernel decides who is first, and lets go when it dies, however it dies.
  */
 import { errorCode, reasonOf } from "../errors.ts";
-import { ensureDirectory, removeFile } from "../files.ts";
+import { ensureDirectory, isAbsence, removeFile } from "../files.ts";
 import { verify } from "../identity.ts";
 import { processOwner } from "../proc.ts";
 import { ownPidPath, readOwnPid } from "../rundir.ts";
@@ -74,6 +74,8 @@ export class Instance {
       }
       removeFile(ownPidPath(this.rundir));
     } catch (error) {
+      // Where it could not be made there is nothing to clear.
+      if (isAbsence(error)) return;
       this.log.warn(`${this.rundir}: cannot be cleared: ${reasonOf(error)}`);
     }
   }

@@ -3,6 +3,7 @@
  * read-only, deleted or replaced run directory costs nothing but the files: they are written again as
  * soon as they can be, and what somebody else put in their place is set right.
  */
+import { adviceOn } from "../config.ts";
 import { errorCode, reasonOf } from "../errors.ts";
 import {
   ensureDirectory,
@@ -298,8 +299,9 @@ export class Records {
   #complain(error: unknown): void {
     if (!this.#trouble) {
       this.#trouble = true;
+      const forbidden = errorCode(error) === "EACCES";
       this.listener.warn(
-        `${this.rundir}: cannot be written: ${reasonOf(error)}; going on from memory`,
+        `${this.rundir}: cannot be written: ${reasonOf(error)}; going on from memory${forbidden ? adviceOn(this.rundir) : ""}`,
       );
     }
     this.#timer ??= setTimeout(() => {

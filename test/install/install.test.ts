@@ -37,6 +37,12 @@ const INITS: Readonly<Record<string, readonly string[]>> = {
   carbs: ["/etc/init/sysmgr.boot", "/etc/init/sysmgr.pre.shutdown"],
   kiss: ["/etc/rc.d/sysmgr.boot", "/etc/rc.d/sysmgr.pre.shutdown"],
 };
+const COOKBOOK = readdirSync(join(ROOT, "src/cookbook"))
+  .sort()
+  .map(
+    (name) =>
+      `/usr/share/sysmgr/cookbook/${name} ${name === "README.md" ? 644 : 755}`,
+  );
 const EVERYTHING = [
   "/usr/bin/svctl -> sysmgr",
   "/usr/bin/sysmgr 755",
@@ -50,6 +56,7 @@ const EVERYTHING = [
   "/usr/share/man/man1/svctl.1 644",
   "/usr/share/man/man1/sysmgr-depends.1 644",
   "/usr/share/man/man8/sysmgr.8 644",
+  ...COOKBOOK,
   "/usr/share/sysmgr/init/busybox/inittab 644",
   "/usr/share/sysmgr/init/dinit/sysmgr 644",
   "/usr/share/sysmgr/init/hooks/sysmgr.boot 644",
@@ -439,6 +446,68 @@ describe.each(Object.entries(SHELLS))("under %s, install.sh", (_, shell) => {
     expect(files()).toEqual(EVERYTHING);
   });
 
+  test("takes PREFIX, BINDIR, MANDIR and DESTDIR from the environment, where no option says otherwise", () => {
+    const environment = {
+      PREFIX: "/opt",
+      BINDIR: "/opt/sbin",
+      MANDIR: "/opt/man",
+      DESTDIR: "a root",
+    };
+    const result = run(["--bindir=/sbin"], environment);
+    expect(result).toMatchObject({ code: 0, err: "" });
+    expect(readdirSync(destdir).sort()).toEqual(["opt", "sbin", "var"]);
+    expect(readdirSync(join(destdir, "opt")).sort()).toEqual(["man", "share"]);
+    expect(run(["--uninstall"], environment).code).toBe(0);
+    expect(readdirSync(destdir)).toEqual([]);
+    const wrong = run([], { ...environment, PREFIX: "opt" });
+    expect(wrong.code).toBe(2);
+    expect(wrong.err).toContain("PREFIX: 'opt' is not an absolute path");
+  });
+
+  test("takes an empty root for /", () => {
+    const prefix = directory.at("prefix");
+    const sysdir = directory.at("sv");
+    const places = [`--prefix=${prefix}`, `--sysdir=${sysdir}`];
+    const result = run(["--destdir", "", ...places]);
+    expect(result).toMatchObject({ code: 0, err: "" });
+    expect(existsSync(join(prefix, "bin/sysmgr"))).toBe(true);
+  });
+
+  test("is for as many kinds of init as are named", () => {
+    const { out } = installed("--init", "busybox", "--init=s6");
+    expect(existsSync(join(destdir, "etc/s6/sv/sysmgr/run"))).toBe(true);
+    expect(out).toContain("/usr/share/sysmgr/init/busybox/inittab");
+    expect(out).toContain("link /etc/s6/sv/sysmgr into");
+  });
+
+  test("takes the binary's own directories for defaults", () => {
+    const help = `  -s, --sysdir DIR  service directory, /srv/sv unless given
+  -r, --rundir DIR  run directory, /x/run unless given`;
+    writeFileSync(join(archive, "sysmgr"), `#!/bin/sh\necho '${help}'\n`);
+    installed();
+    const inittab = "usr/share/sysmgr/init/busybox/inittab";
+    expect(existsSync(join(destdir, "srv/sv"))).toBe(true);
+    expect(existsSync(join(destdir, "var"))).toBe(false);
+    expect(read(inittab)).toContain("::respawn:/usr/bin/sysmgr\n");
+    expect(read("usr/share/sysmgr/init/stop")).toContain("/x/run/pid");
+    installed("--sysdir=/var/sysmgr");
+    expect(read(inittab)).toContain("/usr/bin/sysmgr -s /var/sysmgr\n");
+  });
+
+  test("is not led elsewhere by CDPATH", () => {
+    mkdirSync(directory.at("decoy/sysmgr 1.0.0"), { recursive: true });
+    const environment = { CDPATH: directory.at("decoy") };
+    const script = "sysmgr 1.0.0/install.sh";
+    const result = run(["--destdir=a root"], environment, [], script);
+    expect(result).toMatchObject({ code: 0, err: "" });
+  });
+
+  test("says once that it may not write in a directory", () => {
+    makeAt(join(destdir, "usr"), (path) => writeFileSync(path, ""));
+    const { err } = install();
+    expect(err.split(`${destdir}/usr: there already`).length).toBe(2);
+  });
+
   test.each([
     [["--bogus"], "unknown option or operand '--bogus'"],
     [["operand"], "unknown option or operand 'operand'"],
@@ -505,7 +574,9 @@ describe.each(Object.entries(SHELLS))("under %s, install.sh", (_, shell) => {
       expect(existsSync(`${home}/sv`)).toBe(true);
       const refused = run(["--prefix", directory.at("no")], {}, through);
       expect(refused.code).toBe(1);
-      expect(refused.err).toContain("no permission to write in it");
+      expect(refused.err).toBe(
+        `install.sh: ${directory.path}: no permission to write in it\ninstall.sh: nothing has been done\n`,
+      );
       expect(run([...prefix, "--uninstall"], {}, through).code).toBe(0);
       expect(readdirSync(home)).toEqual([]);
     },
@@ -550,6 +621,27 @@ describe.each(Object.entries(SHELLS))("under %s, install.sh", (_, shell) => {
       });
   }
 });
+
+test.each(["sed", "sha256sum", "readlink"])(
+  "install.sh says so and does nothing where there is no %s",
+  (tool) => {
+    const bin = directory.directory("bin");
+    const busybox = Bun.which("busybox") ?? "busybox";
+    const { stdout } = Bun.spawnSync([busybox, "--list"]);
+    for (const name of stdout.toString().trim().split("\n"))
+      if (name !== tool) symlinkSync(busybox, join(bin, name));
+    // The shell of busybox may find applets that have no link.
+    const script = [join(archive, "install.sh"), "--destdir", destdir];
+    const result = Bun.spawnSync([Bun.which("dash") ?? "dash", ...script], {
+      env: { PATH: bin },
+    });
+    expect(result.exitCode).toBe(1);
+    expect(`${result.stdout}${result.stderr}`).toBe(
+      `install.sh: needs ${tool}, which coreutils and busybox have\n`,
+    );
+    expect(existsSync(destdir)).toBe(false);
+  },
+);
 
 test("what is for a shell is clean under shellcheck", () => {
   const scripts = [

@@ -198,8 +198,12 @@ describe.skipIf(unfit !== undefined)(
       for (const name of [
         "sysmgr",
         "install.sh",
+        "README.md",
         "LICENSE",
         "NOTICES",
+        "SHA256SUMS",
+        "cookbook/README.md",
+        "cookbook/getty",
         "licenses/LGPL-2",
         "licenses/LGPL-2.1",
         "licenses/Apache-2.0",
@@ -248,6 +252,14 @@ describe.skipIf(unfit !== undefined)(
         inRoot(["tar", "-xJf", "archive.tar.xz"]);
         rmSync(join(root, "archive.tar.xz"));
         expect(readdirSync(root).sort()).toEqual(["bin", NAME]);
+        const sums = `cd ${NAME} && sha256sum -c SHA256SUMS`;
+        const checked = inRoot(["sh", "-c", sums]).trim().split("\n");
+        expect(checked).toContain("sysmgr: OK");
+        const files = ["sh", "-c", `find ${NAME} -type f`];
+        // Every file but the list itself.
+        expect(checked.length).toBe(
+          inRoot(files).trim().split("\n").length - 1,
+        );
 
         const install = ["sh", `${NAME}/install.sh`, "--init", "busybox"];
         inRoot(install);
