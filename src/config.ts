@@ -34,7 +34,7 @@ export const DEFAULT_RUNDIR =
  * How to use another directory than a default that is of no use here, to be put behind what is wrong with it;
  * nothing for a directory that somebody has chosen.
  */
-export function adviceOn(directory: string | undefined): string {
+export function adviceOn(directory: string): string {
   if (directory === DEFAULT_SYSDIR)
     return "; another one is named by -s or SYSDIR";
   if (directory === DEFAULT_RUNDIR)

@@ -10,16 +10,12 @@ export function errorCode(error: unknown): string | undefined {
 
 /** Says which file is at fault, where that is known, and why: `/run/x: permission denied (EACCES)`. */
 export function describeError(error: unknown): string {
-  const path = errorPath(error);
+  const named =
+    typeof error === "object" && error !== null && "path" in error
+      ? error.path
+      : undefined;
   const reason = reasonOf(error);
-  return path === undefined ? reason : `${path}: ${reason}`;
-}
-
-/** The file that a failed system call was about, where that is known. */
-export function errorPath(error: unknown): string | undefined {
-  if (typeof error !== "object" || error === null || !("path" in error))
-    return undefined;
-  return typeof error.path === "string" ? error.path : undefined;
+  return typeof named === "string" ? `${named}: ${reason}` : reason;
 }
 
 /** Says in a few words why something failed: `permission denied (EACCES)`. */

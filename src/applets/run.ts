@@ -8,13 +8,12 @@ import {
   usageLine,
 } from "../command-line.ts";
 import {
-  adviceOn,
   ConfigurationError,
   DEFAULT_RUNDIR,
   DEFAULT_SYSDIR,
   VERSION,
 } from "../config.ts";
-import { describeError, errorPath } from "../errors.ts";
+import { describeError } from "../errors.ts";
 import { createSimpleMessages, writeFully } from "../messages.ts";
 
 const STDOUT = 1;
@@ -59,7 +58,7 @@ export async function runApplet(
       writeFully(STDERR, `${usageLine(line)}\n`);
       return WRONG_USAGE;
     }
-    messages.error(`${describeError(error)}${adviceOn(errorPath(error))}`);
+    messages.error(describeError(error));
     return FAILED;
   }
 }

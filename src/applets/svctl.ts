@@ -277,6 +277,8 @@ function allNames({ sysdir }: Places): string[] {
   try {
     return listNames(sysdir).sort();
   } catch (problem) {
-    throw new ControlError(`${sysdir}: ${reasonOf(problem)}`);
+    throw new ControlError(
+      `${sysdir}: ${reasonOf(problem)}${adviceOn(sysdir)}`,
+    );
   }
 }
