@@ -11,6 +11,7 @@ import {
   configure,
   LONGEST_TIMER,
 } from "../config.ts";
+import { errorCode, reasonOf } from "../errors.ts";
 import { isAbsence } from "../files.ts";
 import { createMessages } from "../messages.ts";
 import { readProcesses } from "../proc.ts";

@@ -114,6 +114,7 @@ export class Adoption {
     const ended =
       starts.is === "present" &&
       exit.is === "present" &&
+      isOwnTime(exit.modified) &&
       exit.modified >= starts.modified;
     const leaders = (this.#marked.get(service) ?? []).filter(
       (status) => status.pid === status.session,
@@ -234,6 +235,14 @@ function wasMadeBy(script: string, pid: number): boolean {
     if (errorCode(error) === undefined) throw error;
     return false;
   }
+}
+
+/**
+ * Whether a file's time of change is one that sysmgr gives: whole milliseconds, or a little after such a
+ * one (records.ts). What somebody else has written has any time, and tells of no end.
+ */
+function isOwnTime(modified: bigint): boolean {
+  return modified % 1_000_000n < 1000n;
 }
 
 /** Without /proc a living leader of a session is watched but never signalled. */

@@ -471,6 +471,25 @@ test.concurrent(
 );
 
 test.concurrent(
+  "an exit that somebody else has written does not hide a process whose pid could not be written",
+  async () => {
+    await using box = new Sandbox();
+    box.script("a", FOREVER);
+    await box.start();
+    const pid = await box.up("a");
+    await box.crash();
+    // As if it had been killed between the start and the writing.
+    rmSync(join(box.rundir, "a", "pid"));
+    writeFileSync(join(box.rundir, "a", "exit"), "SIGSEGV\n");
+    await box.start();
+    await box.logged(/: a: (adopted|started)/);
+    await until(() => box.pid("a"), "its pid is written again");
+    expect(box.pid("a")).toBe(pid);
+    expect(box.processes()).toEqual([pid]);
+  },
+);
+
+test.concurrent(
   "what is written and removed while no sysmgr runs is obeyed when one does",
   async () => {
     await using box = new Sandbox();
