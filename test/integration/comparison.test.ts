@@ -1,6 +1,12 @@
 /** What README.md says of runit and s6 beside sysmgr, on Debian's own: each claim of its table. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, lstatSync, mkdirSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { readArguments } from "../../src/proc.ts";
 import { lacks } from "../init/packages.ts";
@@ -15,6 +21,7 @@ interface Manager {
   readonly supervisor: string;
   scan(directory: string): string[];
   stop(service: string): string[];
+  kill(service: string): string[];
 }
 
 const MANAGERS: readonly Manager[] = [
@@ -24,6 +31,7 @@ const MANAGERS: readonly Manager[] = [
     supervisor: "runsv",
     scan: (directory) => ["runsvdir", directory],
     stop: (service) => ["sv", "-w", "1", "stop", service],
+    kill: (service) => ["sv", "-w", "1", "force-stop", service],
   },
   {
     name: "s6",
@@ -31,6 +39,7 @@ const MANAGERS: readonly Manager[] = [
     supervisor: "s6-supervise",
     scan: (directory) => ["s6-svscan", directory],
     stop: (service) => ["s6-svc", "-wD", "-T1000", "-d", service],
+    kill: (service) => ["s6-svc", "-wD", "-T20000", "-dk", service],
   },
 ];
 
@@ -97,12 +106,24 @@ for (const manager of MANAGERS)
           box.beginScan();
           for (const name of ["a", "b"]) await box.started(name);
           expect(box.supervisors()).toHaveLength(2);
-          for (const service of services)
-            expect(
-              lstatSync(join(service, "supervise/control")).isFIFO(),
-            ).toBeTrue();
+          for (const service of services) {
+            const supervise = join(service, "supervise");
+            expect(lstatSync(join(supervise, "control")).isFIFO()).toBeTrue();
+            // Not a text.
+            expect(readFileSync(join(supervise, "status"))).toContain(0);
+          }
         },
       );
+
+      test.concurrent("gives what a service says to its log/run", async () => {
+        await using box = new Scan(manager);
+        const log = join(box.add("a", "echo said; exec sleep 1000"), "log");
+        mkdirSync(log);
+        const run = '#!/bin/sh\nexec cat >"$DIR/a.log"\n';
+        writeFileSync(join(log, "run"), run, { mode: 0o755 });
+        box.beginScan();
+        await until(() => box.read("a.log") === "said\n", "it is in the log");
+      });
 
       test.concurrent("stops the main process only", async () => {
         await using box = new Scan(manager);
@@ -123,6 +144,8 @@ for (const manager of MANAGERS)
         const { code } = await box.run(manager.stop(service));
         expect(code).not.toBe(0);
         expect(isRunning(pid)).toBeTrue();
+        await box.run(manager.kill(service));
+        await until(() => !isRunning(pid), "it was killed on request");
       });
 
       test.concurrent(
