@@ -4,8 +4,18 @@
  * stop every service, also one that has to be killed.
  */
 import { afterAll, describe, expect, test } from "bun:test";
-import { cpSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, join } from "node:path";
+import { layOut } from "../../src/release/contents.ts";
+import { DIST } from "../integration/sandbox.ts";
+import { TemporaryDirectory } from "../temporary.ts";
 import { Machine, obstacle, type Userland } from "./machine.ts";
 import { lacks, unpack } from "./packages.ts";
 
@@ -316,6 +326,62 @@ describe.concurrent("sysmgr under", () => {
       LONG,
     );
 });
+
+test.skipIf(busybox.problem !== undefined)(
+  busybox.problem === undefined
+    ? "an upgrade under busybox init, as sysmgr(8) and README.md say it, keeps every service"
+    : `skipped: upgrade: ${busybox.problem}`,
+  async () => {
+    await using machine = new Machine(busybox.userland);
+    const command = busybox.prepare(machine);
+    machine.service("steady", "exec sleep 1000");
+    machine.service("locked", "exec sleep 1000");
+    machine.boot(command);
+    let sysmgr = await machine.started("pid");
+    const steady = await machine.started("steady/pid");
+    await machine.started("locked/pid");
+    expect((await machine.run("svctl", "stop", "locked")).code).toBe(0);
+
+    const old = statSync(machine.at("usr/bin/sysmgr")).ino;
+    // As the manual has it.
+    const byHand =
+      "cp /usr/bin/sysmgr /usr/bin/.sysmgr.new && mv /usr/bin/.sysmgr.new /usr/bin/sysmgr";
+    const leave = "kill -USR2 $(cat /run/sysmgr/pid)";
+    await machine.run("sh", "-c", byHand);
+    expect((await machine.run("sh", "-c", leave)).code).toBe(0);
+    sysmgr = await adopted(sysmgr);
+    expect(statSync(machine.at("usr/bin/sysmgr")).ino).not.toBe(old);
+
+    // And with install.sh, from the archive of another version.
+    using directory = new TemporaryDirectory();
+    const other = directory.at("sysmgr");
+    cpSync(join(DIST, "sysmgr"), other);
+    writeFileSync(other, "\n", { flag: "a" });
+    layOut(join(import.meta.dir, "../.."), other, "x64", directory.at("new"));
+    machine.installFrom(directory.at("new/install.sh"));
+    expect(statSync(machine.at("usr/bin/sysmgr")).size).toBe(
+      statSync(other).size,
+    );
+    expect((await machine.run("sh", "-c", leave)).code).toBe(0);
+    await adopted(sysmgr);
+
+    /** Waits for the sysmgr after another one, which has taken over what that had, from the file that is there. */
+    async function adopted(before: number): Promise<number> {
+      const pid = await machine.started("pid", before);
+      const status = await machine.run("svctl", "status");
+      expect(status.out).toMatch(
+        new RegExp(
+          `^locked: DOWN \\(stopped\\)\nsteady: UP \\(pid ${steady}, .*\\)\n$`,
+        ),
+      );
+      expect(machine.read("run/sysmgr/steady/starts")).toBe("1\n");
+      const running = await machine.run("ls", "-l", `/proc/${pid}/exe`);
+      expect(running.out).toEndWith(" -> /usr/bin/sysmgr\n");
+      return pid;
+    }
+  },
+  LONG,
+);
 
 async function prove(init: Init): Promise<void> {
   await using machine = new Machine(init.userland, init.cleanUp);

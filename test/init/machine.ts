@@ -122,8 +122,13 @@ export class Machine implements AsyncDisposable {
 
   /** Installs sysmgr into it as install.sh does. */
   install(...parameters: readonly string[]): void {
+    this.installFrom(INSTALL, ...parameters);
+  }
+
+  /** The same from somewhere else, such as an unpacked archive. */
+  installFrom(script: string, ...parameters: readonly string[]): void {
     const prefix = this.#userland === "host" ? ["--prefix=/opt"] : [];
-    const command = ["sh", INSTALL, "--destdir", this.root, ...prefix];
+    const command = ["sh", script, "--destdir", this.root, ...prefix];
     const { exitCode, stderr } = Bun.spawnSync([...command, ...parameters]);
     if (exitCode !== 0) throw new Error(`install.sh: ${stderr.toString()}`);
   }
