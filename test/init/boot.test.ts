@@ -6,7 +6,9 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import {
   cpSync,
+  existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   statSync,
   symlinkSync,
@@ -14,7 +16,7 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 import { layOut } from "../../src/release/contents.ts";
-import { DIST } from "../integration/sandbox.ts";
+import { DIST, until } from "../integration/sandbox.ts";
 import { TemporaryDirectory } from "../temporary.ts";
 import { Machine, obstacle, type Userland } from "./machine.ts";
 import { lacks, unpack } from "./packages.ts";
@@ -30,7 +32,7 @@ interface Init {
   /** What has to be done in the machine's namespaces before it boots. */
   readonly before?: string;
   /** Makes the machine boot with it, and write "rest" to /log where its shutdown goes on after sysmgr. */
-  prepare(machine: Machine): readonly string[];
+  prepare(machine: Machine, ...options: readonly string[]): readonly string[];
   /** Begins the shutdown, which need not be over when this returns. */
   shutDown(machine: Machine): Promise<unknown>;
   /** Removes what it has left outside of the machine, when that is off. */
@@ -43,8 +45,8 @@ const busybox: Init = {
   name: "busybox init",
   userland: "busybox",
   problem: obstacle("busybox"),
-  prepare(machine) {
-    machine.install("--init", "busybox");
+  prepare(machine, ...options) {
+    machine.install("--init", "busybox", ...options);
     machine.append("etc/inittab", "::sysinit:/bin/true\n");
     machine.append(
       "etc/inittab",
@@ -379,6 +381,37 @@ test.skipIf(busybox.problem !== undefined)(
       expect(running.out).toEndWith(" -> /usr/bin/sysmgr\n");
       return pid;
     }
+  },
+  LONG,
+);
+
+test.skipIf(busybox.problem !== undefined)(
+  busybox.problem === undefined
+    ? "directories that the binary does not know by itself are those that init, services and shutdown use"
+    : `skipped: other directories: ${busybox.problem}`,
+  async () => {
+    await using machine = new Machine(busybox.userland);
+    const places = { SYSDIR: "/srv/sv", RUNDIR: "/run/other" };
+    const options = [`--sysdir=${places.SYSDIR}`, `--rundir=${places.RUNDIR}`];
+    const command = busybox.prepare(machine, ...options);
+    for (const [name, body] of [
+      ["first", "exec sleep 1000"],
+      ["second", "sysmgr-depends first || exit 1\nexec sleep 1000"],
+    ] as const)
+      machine.file(`srv/sv/${name}`, `#!/bin/sh\n${body}\n`, 0o755);
+    machine.boot(command);
+    const settings = Object.entries(places).map((pair) => pair.join("="));
+    await until(async () => {
+      const svctl = ["env", ...settings, "svctl", "status"];
+      const { out } = await machine.run(...svctl);
+      return /^first: UP .*\nsecond: UP .*\n$/.test(out);
+    }, "both are up");
+    expect(existsSync(machine.at("var/sysmgr"))).toBe(false);
+    await busybox.shutDown(machine);
+    await machine.off();
+    expect(machine.read("log")).toBe("rest\n");
+    expect(readdirSync(machine.at("run/other"))).toEqual([]);
+    expect(existsSync(machine.at("run/sysmgr"))).toBe(false);
   },
   LONG,
 );

@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { readArguments } from "../../src/proc.ts";
+import { readArguments, readProcess } from "../../src/proc.ts";
 import { lacks } from "../init/packages.ts";
 import { isRunning, Sandbox, until } from "./sandbox.ts";
 
@@ -209,11 +209,8 @@ describe("sysmgr", () => {
         await until(() => box.read("a.child"), "a has a child"),
       );
       // Nobody is between sysmgr and its services.
-      const parents = await box.run(["ps", "-o", "ppid=", "-p", `${a},${b}`]);
-      expect(parents.out.trim().split(/\s+/).map(Number)).toEqual([
-        daemon.pid,
-        daemon.pid,
-      ]);
+      for (const pid of [a, b])
+        expect(readProcess(pid)?.parent).toBe(daemon.pid);
       expect((await box.svctl("stop", "a", "b")).code).toBe(0);
       expect([a, b, child].filter(isRunning)).toEqual([]);
     },
