@@ -35,10 +35,19 @@ function shape(said: string): string {
   return said.replace(/\d+(?=[,s])/g, "N");
 }
 
+/** A port that nobody uses at the moment. */
+function freePort(): string {
+  const socket = { data: () => undefined };
+  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket });
+  const { port } = listener;
+  listener.stop(true);
+  return String(port);
+}
+
 test("the transcript at its beginning", async () => {
   await using box = new Sandbox();
   chmodSync(box.directory, 0o755);
-  const port = String(20_000 + (process.pid % 10_000));
+  const port = freePort();
   await box.start();
   const steps = readTranscript(readBlock("## How it looks"));
   expect(steps.length).toBeGreaterThan(8);

@@ -8,6 +8,7 @@ import {
   mkdirSync,
   readdirSync,
   statSync,
+  symlinkSync,
 } from "node:fs";
 import { join } from "node:path";
 import { DIST, DONE, type Outcome, Sandbox, until } from "./sandbox.ts";
@@ -28,8 +29,9 @@ class Home extends Sandbox {
   constructor() {
     super();
     mkdirSync(this.bin);
-    for (const name of ["sysmgr", "svctl", "sysmgr-depends"])
-      copyFileSync(join(DIST, "sysmgr"), join(this.bin, name));
+    copyFileSync(join(DIST, "sysmgr"), join(this.bin, "sysmgr"));
+    for (const name of ["svctl", "sysmgr-depends"])
+      symlinkSync("sysmgr", join(this.bin, name));
     chmodSync(this.directory, 0o755);
     if (!IS_ROOT) return;
     for (const path of [this.directory, this.sysdir])
