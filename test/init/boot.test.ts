@@ -387,7 +387,7 @@ test.skipIf(busybox.problem !== undefined)(
 
 test.skipIf(busybox.problem !== undefined)(
   busybox.problem === undefined
-    ? "directories that the binary does not know by itself are those that init, services and shutdown use"
+    ? "added to a busybox init that runs, with directories of their own, init, services and shutdown use these"
     : `skipped: other directories: ${busybox.problem}`,
   async () => {
     await using machine = new Machine(busybox.userland);
@@ -399,9 +399,15 @@ test.skipIf(busybox.problem !== undefined)(
       ["second", "sysmgr-depends first || exit 1\nexec sleep 1000"],
     ] as const)
       machine.file(`srv/sv/${name}`, `#!/bin/sh\n${body}\n`, 0o755);
+    // Added to a machine that runs already.
+    const inittab = machine.read("etc/inittab") ?? "";
+    machine.file("etc/inittab", "::sysinit:/bin/true\n");
     machine.boot(command);
+    await machine.run("true");
+    machine.file("etc/inittab", inittab);
     const settings = Object.entries(places).map((pair) => pair.join("="));
     await until(async () => {
+      await machine.run("kill", "-HUP", "1");
       const svctl = ["env", ...settings, "svctl", "status"];
       const { out } = await machine.run(...svctl);
       return /^first: UP .*\nsecond: UP .*\n$/.test(out);
