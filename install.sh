@@ -576,8 +576,8 @@ say_what_next() {
 	[ -n "$init" ] || echo "$share/init has files for init: see --init"
 	for name in $init; do
 		case $name in
-		busybox) next="to start it, add to /etc/inittab what is in $share/init/busybox/inittab, then: kill -HUP 1" ;;
-		sysvinit) next="to start it, add to /etc/inittab what is in $share/init/sysvinit/inittab, then: telinit q" ;;
+		busybox) next="to start it, add to /etc/inittab what is in $share/init/busybox/inittab, where it says, then: kill -HUP 1" ;;
+		sysvinit) next="to start it, add to /etc/inittab what is in $share/init/sysvinit/inittab, where it says, then: telinit q" ;;
 		openrc) next="to start it: rc-update add sysmgr default && rc-service sysmgr start" ;;
 		runit) next="to start it, link /etc/sv/sysmgr into the directory that runsvdir runs" ;;
 		s6) next="to start it, link /etc/s6/sv/sysmgr into the scan directory, or make it part of an s6-rc database" ;;
