@@ -2,6 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -1306,7 +1307,12 @@ svctl -s "${own}" -r "${own}.run" restart a && svctl -s "${own}" -r "${own}.run"
       "--regid=65534",
       "--clear-groups",
     ];
-    const { code, out } = await box.run([...user, "sh", "-c", command]);
+    // The sources may be where nobody else can reach them.
+    copyFileSync(join(DIST, "sysmgr"), join(box.directory, "sysmgr"));
+    symlinkSync("sysmgr", join(box.directory, "svctl"));
+    const PATH = `${box.directory}:/usr/bin:/bin`;
+    const outcome = await box.run([...user, "sh", "-c", command], { PATH });
+    const { code, out } = outcome;
     expect(out).toMatch(/^a: UP \(pid \d+, \d+s\)\n$/);
     expect(code).toBe(0);
   });
