@@ -72,7 +72,7 @@ rootTest(
     expect(await say("sysmgr")).toEqual({
       code: 1,
       out: "",
-      err: "sysmgr: /var/sysmgr: no such file or directory (ENOENT)\n",
+      err: "sysmgr: /var/sysmgr: no such file or directory (ENOENT); another one is named by -s or SYSDIR\n",
     });
     for (const command of [
       ["svctl", "status"],
