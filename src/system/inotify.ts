@@ -71,7 +71,8 @@ class Inotify {
    * @throws SystemError ENOENT, ENOTDIR, ENOSPC (no watches left), EMFILE (no queues left), …
    */
   watch(path: string, watcher: Watcher): number {
-    const queue = (this.#descriptor ??= this.#open(path));
+    const queue = this.#descriptor ?? this.#open(path);
+    this.#descriptor = queue;
     const argument = pathArgument(path);
     const number = must("inotify_add_watch", path, () =>
       libc().inotify_add_watch(queue, argument, WATCHED),
