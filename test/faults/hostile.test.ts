@@ -159,10 +159,11 @@ faultTest(
     await box.start();
     const a = await box.runs("a");
     const goes = await box.runs("goes");
-    for (const name of ["a", "goes"]) {
-      rmSync(join(box.rundir, name), { recursive: true });
-      symlinkSync(mine, join(box.rundir, name));
-    }
+    for (const name of ["a", "goes"])
+      await until(
+        () => putLink(mine, join(box.rundir, name)),
+        "the link is there before sysmgr makes the directory again",
+      );
     await box.recorded("a");
     expect(box.alive("a")).toEqual([a]);
     await box.revives("a");
@@ -459,4 +460,16 @@ function isRight(box: Stage, service: string, file: string): boolean {
 function memory(box: Stage): number {
   const status = readFileSync(`/proc/${box.daemon.pid}/status`, "utf8");
   return Number(/^RssAnon:\s*(\d+)/m.exec(status)?.[1]);
+}
+
+/** Puts a link in the place of a directory; false when somebody else has made another one meanwhile. */
+function putLink(target: string, path: string): boolean {
+  rmSync(path, { recursive: true, force: true });
+  try {
+    symlinkSync(target, path);
+    return true;
+  } catch (error) {
+    if (errorCode(error) !== "EEXIST") throw error;
+    return false;
+  }
 }
