@@ -125,6 +125,17 @@ export function ensureDirectory(path: string): void {
   }
 }
 
+/** Which directory lies at a path; undefined when there is none, or it cannot be told. */
+export function directoryIdentity(path: string): string | undefined {
+  try {
+    const found = status(path);
+    return found?.isDirectory ? found.identity : undefined;
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
 /** Whether a name is one that replaceFile uses on its way; gives the pid of the process that made it. */
 export function temporaryOwner(name: string): number | undefined {
   const match = /^\.[a-z]+\.([0-9]{1,10})$/.exec(name);

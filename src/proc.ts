@@ -84,9 +84,9 @@ export function processOwner(pid: number): number | undefined {
 }
 
 /** When a process was started, in milliseconds since 1970, as far as the clock was not set since. */
-export function startTime(process: ProcessStatus): number {
+export function startTime({ startTicks }: ProcessStatus): number {
   const uptime = Number.parseFloat(readText("/proc/uptime", "latin1"));
-  const age = uptime * 1000 - process.startTicks * MILLISECONDS_PER_TICK;
+  const age = uptime * 1000 - startTicks * MILLISECONDS_PER_TICK;
   return Date.now() - age;
 }
 

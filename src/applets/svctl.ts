@@ -33,7 +33,7 @@ import { describeError, reasonOf } from "../errors.ts";
 import { createSimpleMessages, writeFully } from "../messages.ts";
 import { signalNumber } from "../signals.ts";
 import { listNames } from "../sysdir.ts";
-import { status as statusAt } from "../system/files.ts";
+import { statusOfExisting } from "../system/files.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
 
 const STDOUT = 1;
@@ -204,21 +204,14 @@ function watchInterruption(): () => boolean {
 /** What keeps every operation from having an effect. */
 function obstacleToControl({ rundir }: Places): string | undefined {
   try {
-    const found = statusAt(rundir);
-    if (found === undefined)
-      return unreachable(rundir, "no such file or directory (ENOENT)");
-    if (!found.isDirectory)
+    if (!statusOfExisting(rundir).isDirectory)
       return `${rundir}: not a directory, so there is no run directory`;
   } catch (problem) {
-    return unreachable(rundir, reasonOf(problem));
+    return `${rundir}: ${reasonOf(problem)}; sysmgr is not running on it${adviceOn(rundir)}`;
   }
   return runningSysmgr(rundir) === undefined
     ? `sysmgr is not running on ${rundir}`
     : undefined;
-}
-
-function unreachable(rundir: string, why: string): string {
-  return `${rundir}: ${why}; sysmgr is not running on it${adviceOn(rundir)}`;
 }
 
 function refuseUnknown(places: Places, view: View): void {

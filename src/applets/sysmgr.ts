@@ -11,8 +11,8 @@ import {
   configure,
   LONGEST_TIMER,
 } from "../config.ts";
-import { errorCode, reasonOf } from "../errors.ts";
-import { isAbsence } from "../files.ts";
+import { reasonOf } from "../errors.ts";
+import { directoryIdentity, isAbsence } from "../files.ts";
 import { createMessages } from "../messages.ts";
 import { readProcesses } from "../proc.ts";
 import { stateDirectory, STATE_FILES, type StateFile } from "../rundir.ts";
@@ -26,7 +26,7 @@ import { StderrLog } from "../supervisor/stderr.ts";
 import { type Log, Supervisor } from "../supervisor/supervisor.ts";
 import { DirectoryWatch } from "../supervisor/watch.ts";
 import { exists } from "../sysdir.ts";
-import { list, status } from "../system/files.ts";
+import { list, statusOfExisting } from "../system/files.ts";
 import { isTerminal } from "../system/processes.ts";
 import { releaseAll } from "../system/signal-mask.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
@@ -170,24 +170,14 @@ function openLog(): Log {
 
 function sysdirProblem(sysdir: string, rundir: string): string | undefined {
   try {
-    const found = status(sysdir);
-    if (found === undefined) return "no such file or directory (ENOENT)";
+    const found = statusOfExisting(sysdir);
     if (!found.isDirectory) return "not a directory";
     // A script would be in the way of its own state's directory, and make room for it.
-    return found.identity === identityOf(rundir)
+    return found.identity === directoryIdentity(rundir)
       ? "is the run directory, too"
       : undefined;
   } catch (error) {
     return reasonOf(error);
-  }
-}
-
-function identityOf(path: string): string | undefined {
-  try {
-    return status(path)?.identity;
-  } catch (error) {
-    if (errorCode(error) === undefined) throw error;
-    return undefined;
   }
 }
 

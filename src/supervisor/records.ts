@@ -344,17 +344,17 @@ export class Records {
 
   /** Makes one file say what is remembered. */
   #sync(service: string, file: "pid" | "exit" | "starts"): void {
-    const exists = this.#checkDirectory(service);
+    const present = this.#checkDirectory(service);
     const path = statePath(this.rundir, service, file);
     const record = this.of(service);
     const value = record[file]?.value;
     if (value === undefined) {
-      if (!exists) return;
+      if (!present) return;
       this.#clear(path);
       removeFile(path);
       return;
     }
-    if (!exists) ensureDirectory(stateDirectory(this.rundir, service));
+    if (!present) ensureDirectory(stateDirectory(this.rundir, service));
     const finish = (temporary: string) => dateFile(temporary, file, record);
     try {
       replaceFile(path, `${value}\n`, finish);

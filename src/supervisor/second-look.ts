@@ -1,12 +1,12 @@
 /**
- * Looks again at what an event was about, once things are quiet. fs.watch drops an event that repeats the
- * one before it (same kind, same name) within a moment, so of a file that was removed and made again at
- * once only the removal may be told. Its directory's time of change tells whether there was more.
+ * Looks again at what an event was about, once things are quiet: who removes a file may be about to remove
+ * its directory, or to make it again, and nothing is set right in the midst of that. The directory's time
+ * of change tells whether there was more.
  */
 import { errorCode } from "../errors.ts";
 import { status } from "../system/files.ts";
 
-/** Milliseconds without a change after which nothing can have been dropped. */
+/** Milliseconds without a change after which somebody has finished. */
 const QUIET = 10;
 /** A directory that never is quiet is looked at all the same after so many milliseconds. */
 const LONGEST_WAIT = 100;

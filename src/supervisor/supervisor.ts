@@ -548,9 +548,7 @@ export class Supervisor {
     if (this.#services.get(supervised.name) !== supervised) return;
     this.#clearLook(supervised);
     clearTimeout(supervised.lockLook);
-    clearTimeout(supervised.deadline?.timer);
-    this.#due.delete(supervised);
-    supervised.deadline = undefined;
+    this.#disarm(supervised);
     this.#services.delete(supervised.name);
     this.records.forget(supervised.name);
     this.#say(supervised.name, "info", "removed");
@@ -560,9 +558,7 @@ export class Supervisor {
     const known = this.#services.get(supervised.name) === supervised;
     const at = known ? deadlineOf(supervised.service) : undefined;
     if (at === supervised.deadline?.at) return;
-    clearTimeout(supervised.deadline?.timer);
-    this.#due.delete(supervised);
-    supervised.deadline = undefined;
+    this.#disarm(supervised);
     if (at === undefined) return;
     const wait = Math.max(0, Math.ceil(at - this.processes.now()));
     const timer = setTimeout(
@@ -573,6 +569,12 @@ export class Supervisor {
       Math.min(wait, LONGEST_TIMER),
     );
     supervised.deadline = { at, timer };
+  }
+
+  #disarm(supervised: Supervised): void {
+    clearTimeout(supervised.deadline?.timer);
+    this.#due.delete(supervised);
+    supervised.deadline = undefined;
   }
 
   /**

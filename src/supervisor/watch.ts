@@ -3,8 +3,8 @@
  * and not its name, events may be lost when there are too many, and watches may not be to be had at all.
  */
 import { errorCode, reasonOf } from "../errors.ts";
-import { isAbsence } from "../files.ts";
-import { list, status } from "../system/files.ts";
+import { directoryIdentity, isAbsence } from "../files.ts";
+import { list } from "../system/files.ts";
 import {
   type DirectoryEvent,
   inotify,
@@ -44,7 +44,7 @@ export class DirectoryWatch implements Watcher {
 
   /** Begins to watch; does not call `changed` for what is there already. */
   open(): void {
-    this.#identity = identityOf(this.path);
+    this.#identity = directoryIdentity(this.path);
     this.#begin();
   }
 
@@ -58,7 +58,7 @@ export class DirectoryWatch implements Watcher {
   }
 
   #check(again: boolean): void {
-    const identity = identityOf(this.path);
+    const identity = directoryIdentity(this.path);
     const replaced = identity !== this.#identity;
     if (!replaced && !again) return;
     this.#identity = identity;
@@ -84,7 +84,7 @@ export class DirectoryWatch implements Watcher {
         for (const { name, is } of list(this.path))
           if (is !== "other") this.#beginBelow(name, false);
       this.#degraded = false;
-      if (identityOf(this.path) !== this.#identity) this.check();
+      if (directoryIdentity(this.path) !== this.#identity) this.check();
     } catch (error) {
       this.#failed(error);
     }
@@ -180,16 +180,5 @@ export class DirectoryWatch implements Watcher {
     for (const name of [...this.#below.keys()]) this.#endBelow(name);
     if (this.#watch !== undefined) inotify.unwatch(this.#watch, this);
     this.#watch = undefined;
-  }
-}
-
-/** Which directory it is; undefined when there is none, or it cannot be told. */
-function identityOf(path: string): string | undefined {
-  try {
-    const found = status(path);
-    return found?.isDirectory ? found.identity : undefined;
-  } catch (error) {
-    if (errorCode(error) === undefined) throw error;
-    return undefined;
   }
 }

@@ -133,6 +133,13 @@ export function status(path: string): FileStatus | undefined {
   return statusAt(path, true);
 }
 
+/** What is at a path, links followed. @throws SystemError, also when there is nothing */
+export function statusOfExisting(path: string): FileStatus {
+  const found = status(path);
+  if (found === undefined) throw new SystemError("stat", ENOENT, path);
+  return found;
+}
+
 /** What is at a path itself, be it a link; undefined when there is nothing. @throws SystemError */
 export function linkStatus(path: string): FileStatus | undefined {
   return statusAt(path, false);

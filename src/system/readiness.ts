@@ -10,14 +10,14 @@ import { close } from "./files.ts";
 export function whenReadable(
   descriptor: number,
   readable: () => void,
-  failed: (error: unknown) => void,
+  failed: () => void,
 ): void {
   Bun.connect({
     fd: descriptor,
     socket: { data: ignore, error: ignore, close: readable },
-  }).catch((error) => {
+  }).catch(() => {
     close(descriptor);
-    failed(error);
+    failed();
   });
 }
 
