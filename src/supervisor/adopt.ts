@@ -119,7 +119,7 @@ export class Adoption {
     const leaders = (this.#marked.get(service) ?? []).filter(
       (status) => status.pid === status.session,
     );
-    const oldest = oldestOf(leaders, exit);
+    const oldest = oldestOf(leaders, [starts, exit]);
     if (oldest === undefined)
       return ended ? undefined : this.#findLeaderless(service);
     const startedAt = Math.min(startTime(oldest), Date.now());
@@ -211,16 +211,19 @@ export class Adoption {
 
 /**
  * Of several that lead a session, the service's own: what it has started in a session of its own is
- * younger. What an earlier process of the service has left behind is older, but than the end of that one, too.
+ * younger. What an earlier process of the service has left behind is older, and was so when the last start
+ * was counted, or, should that have failed, when the earlier process ended.
  */
 function oldestOf(
   leaders: readonly ProcessStatus[],
-  exit: State<unknown>,
+  recorded: readonly State<unknown>[],
 ): ProcessStatus | undefined {
   const sorted = leaders.toSorted((a, b) => a.startTicks - b.startTicks);
-  if (sorted.length < 2 || exit.is !== "present") return sorted[0];
-  const end = toMilliseconds(exit.modified) - CLOCK_TICK;
-  return sorted.find((status) => startTime(status) >= end) ?? sorted[0];
+  const times = recorded.flatMap((state) =>
+    state.is === "present" ? toMilliseconds(state.modified) : [],
+  );
+  const earliest = Math.max(...times) - CLOCK_TICK;
+  return sorted.find((status) => startTime(status) >= earliest) ?? sorted[0];
 }
 
 /** Whether a process is a script, or what that script says it becomes by `exec`. */

@@ -58,6 +58,8 @@ export class Arena {
   /** What went wrong by itself: an end that nobody caused, a command that hung. */
   readonly incidents: Incident[] = [];
   readonly #deeds: Deed[] = [];
+  /** When something was done to a service last that may end its process, on performance.now()'s clock. */
+  readonly #harmed = new Map<string, number>();
   #closed = false;
 
   constructor(readonly plans: readonly Plan[]) {
@@ -136,6 +138,17 @@ export class Arena {
       text,
       logged: attempt(() => statSync(this.logFile).size) ?? 0,
     });
+  }
+
+  /** Something is done to a service that may end its process, at once or in a while. */
+  harm(service: string): void {
+    this.#harmed.set(service, performance.now());
+  }
+
+  /** Milliseconds since something was done to a service that may end its process. */
+  sinceHarm(service: string): number {
+    const at = this.#harmed.get(service) ?? Number.NEGATIVE_INFINITY;
+    return performance.now() - at;
   }
 
   incident(service: string | undefined, text: string): void {

@@ -39,6 +39,7 @@ function killAtEnds(lap: Lap, random: Random): void {
     const leader = lap.arena.leader(name);
     if (leader === undefined) continue;
     lap.arena.note("kill-service", name, `pid ${leader.pid}`);
+    lap.arena.harm(name);
     attempt(() => process.kill(leader.pid, "SIGKILL"));
   }
   spin(random.between(0, 6));

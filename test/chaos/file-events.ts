@@ -73,6 +73,7 @@ function writeLock({ arena, victims }: Lap, random: Random): void {
   const text = random.pick(LOCKS);
   if (!existsSync(arena.entry(name))) return;
   arena.note("write-lock", name, JSON.stringify(text.slice(0, 20)));
+  arena.harm(name);
   attempt(() => mkdirSync(arena.state(name), { recursive: true }));
   attempt(() => writeFileSync(arena.state(name, "lock"), text));
 }
@@ -84,6 +85,7 @@ async function writeLockSlowly(lap: Lap, random: Random): Promise<void> {
   const path = arena.state(name, "lock");
   if (!existsSync(arena.entry(name))) return;
   arena.note("write-lock-slowly", name);
+  arena.harm(name);
   for (const part of ["1", "5", "\n"]) {
     attempt(() => appendFileSync(path, part));
     await Bun.sleep(random.between(0, 30));
@@ -112,6 +114,7 @@ function hideLong(lap: Lap, random: Random): void {
   const { name } = random.pick(lap.victims);
   const length = random.between(0, LONG_ABSENCE);
   const returns = random.chance(0.5);
+  lap.arena.harm(name);
   hideFor(lap, "hide-entry-long", name, returns ? length : undefined);
 }
 

@@ -17,6 +17,7 @@ function killing(signal: "SIGKILL" | "SIGTERM"): Happening["happen"] {
     const leader = arena.leader(name);
     if (leader === undefined) return;
     arena.note(kind, name, `pid ${leader.pid}`);
+    arena.harm(name);
     attempt(() => process.kill(leader.pid, signal));
   };
 }
@@ -26,6 +27,7 @@ function killGroup({ arena, victims }: Lap, random: Random): void {
   const leader = arena.leader(name);
   if (leader === undefined) return;
   arena.note("kill-group", name, `pid ${leader.pid}`);
+  arena.harm(name);
   attempt(() => process.kill(-leader.pid, "SIGKILL"));
 }
 

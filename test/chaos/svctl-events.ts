@@ -68,6 +68,10 @@ async function run(
     env: { ...arena.environment },
     stdio: ["ignore", "ignore", "pipe"],
   });
+  const harm = () => {
+    if (!isHarmless(words)) for (const each of names) arena.harm(each);
+  };
+  harm();
   const text = child.stderr.text();
   const limit = seconds * 1000 + MARGIN;
   if (!(await endsWithin(child.exited, limit))) {
@@ -80,6 +84,7 @@ async function run(
   }
   const said = await text;
   const code = await child.exited;
+  harm();
   for (const name of names)
     arena.journal(name, `${words.join(" ")} (ends: ${code}) ${said.trim()}`);
   if (arena.closed) return;
@@ -91,6 +96,16 @@ async function run(
       names[0],
       `svctl ${command.join(" ")}: exit code ${code}, said: ${said}`,
     );
+}
+
+/** What svctl is told to do ends no process. */
+function isHarmless(words: readonly string[]): boolean {
+  const [operation, signal = ""] = words;
+  return (
+    operation === "start" ||
+    words.includes("status") ||
+    (operation === "signal" && HARMLESS_SIGNALS.includes(signal))
+  );
 }
 
 function nameOf({ name }: { readonly name: string }): string {

@@ -14,11 +14,13 @@ import {
   statSync,
   symlinkSync,
   chmodSync,
+  utimesSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import { errorCode } from "../../src/errors.ts";
+import { readProcess, startTime } from "../../src/proc.ts";
 import { DIST, isRunning, Sandbox, until } from "./sandbox.ts";
 
 setDefaultTimeout(60_000);
@@ -339,11 +341,21 @@ test.concurrent(
     await box.start();
     const first = await box.up("a");
     await until(() => box.processes().length === 2, "both run");
+    const leftover = box.processes().find((pid) => pid !== first) ?? 0;
+    await until(
+      () => readProcess(leftover)?.session === leftover,
+      "one has moved away",
+    );
     process.kill(first, "SIGKILL");
     const second = await box.up("a", first);
     await until(() => box.processes().length === 3, "three run");
     await box.crash();
     rmSync(join(box.rundir, "a", "pid"));
+    // As if the first had ended within the same tick of the clock in which it started the other.
+    const status = readProcess(leftover);
+    if (status === undefined) throw new Error(`${leftover} has ended`);
+    const began = new Date(Math.round(startTime(status)));
+    utimesSync(join(box.rundir, "a", "exit"), began, began);
     await box.start();
     await box.logged(/: a: adopted/);
     expect(box.pid("a")).toBe(second);
