@@ -10,9 +10,11 @@ import {
   type Lock,
   readLock,
   stateDirectory,
+  statePath,
   UNKNOWN_EXIT,
 } from "../rundir.ts";
 import { examine, exists, listNames } from "../sysdir.ts";
+import { exists as existsAt } from "../system/files.ts";
 import { Adoption, type Found } from "./adopt.ts";
 import { type OnEnd, type Processes, StartError } from "./process.ts";
 import type { Records } from "./records.ts";
@@ -233,12 +235,20 @@ export class Supervisor {
       );
       return;
     }
-    // Who removes it may be about to remove the whole directory, and must not find new files in it: the
-    // second look will do.
     const held = supervised.service.lock !== undefined;
-    if (touched && held && lock.is === "absent") return;
+    if (held && lock.is === "absent" && !this.#isRemoved(name, touched)) return;
     if (lock.is === "absent" && this.records.owesLock(name)) return;
     this.#lockRead(supervised, lock, touched);
+  }
+
+  /** Whether somebody has removed the lock that was in force, and may be answered now. */
+  #isRemoved(name: string, touched: boolean): boolean {
+    // Who removes it may be about to remove the whole directory, and must not find new files in it: the
+    // second look will do.
+    if (touched) return false;
+    // It may be gone because the run directory is, and be written again when that is noticed.
+    this.occasion();
+    return !existsAt(statePath(this.configuration.rundir, name, "lock"));
   }
 
   /** The run directory is a new one: locks that were in force are in force there, too. */
