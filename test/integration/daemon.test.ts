@@ -245,11 +245,6 @@ test.concurrent(
     const asked = performance.now();
     daemon.kill("SIGTERM");
     await until(() => !box.state("quick", "pid"), "quick has stopped");
-    await until(
-      () => performance.now() > asked + 500,
-      "half a second has passed",
-    );
-    expect(box.log()).not.toMatch(/still running/);
     await box.logged(new RegExp(`: slow: still running.*\\b${pid}\\b`));
     expect(performance.now() - asked).toBeGreaterThan(950);
     expect(box.log()).not.toMatch(/quick: still running/);
