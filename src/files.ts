@@ -97,6 +97,24 @@ export function removeFile(path: string): boolean {
   return unlink(path);
 }
 
+/**
+ * Removes a file by way of another name, so that whoever watches knows that it does not go because all of
+ * its directory goes; that it is not there is as good.
+ * @returns whether there was one.
+ * @throws the system's error.
+ */
+export function takeAway(path: string): boolean {
+  const temporary = temporaryName(path, process.pid);
+  try {
+    rename(path, temporary);
+  } catch (error) {
+    if (isAbsence(error)) return false;
+    throw error;
+  }
+  removeTree(temporary);
+  return true;
+}
+
 /** Removes whatever is at a path, a directory with all that is in it. @throws the system's error. */
 export function removeTree(path: string): void {
   if (linkStatus(path)?.isDirectory !== true) {

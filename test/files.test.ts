@@ -15,6 +15,7 @@ import {
   readSmallFile,
   removeFile,
   replaceFile,
+  takeAway,
   temporaryOwner,
 } from "../src/files.ts";
 import { setModified } from "../src/system/files.ts";
@@ -255,17 +256,18 @@ describe("a directory", () => {
   });
 });
 
-describe("removing", () => {
-  test("says whether there was a file", () => {
+describe.each([removeFile, takeAway])("removing, with %p", (remove) => {
+  test("says whether there was a file, and leaves nothing of it", () => {
     using place = new TemporaryDirectory();
     const path = place.file("lock", "");
-    expect([removeFile(path), removeFile(path)]).toEqual([true, false]);
-    expect(removeFile(place.at("absent/lock"))).toBe(false);
+    expect([remove(path), remove(path)]).toEqual([true, false]);
+    expect(remove(place.at("absent/lock"))).toBe(false);
+    expect(readdirSync(place.path)).toEqual([]);
   });
 
   test("removes a link, not what it leads to", () => {
     using place = new TemporaryDirectory();
-    removeFile(place.link("lock", place.file("target", "")));
+    remove(place.link("lock", place.file("target", "")));
     expect(readdirSync(place.path)).toEqual(["target"]);
   });
 
@@ -273,7 +275,7 @@ describe("removing", () => {
     using place = new TemporaryDirectory();
     const path = place.file("lock", "");
     chmodSync(place.path, 0o555);
-    expect(() => withoutPrivileges(() => removeFile(path))).toThrow("EACCES");
+    expect(() => withoutPrivileges(() => remove(path))).toThrow("EACCES");
   });
 });
 

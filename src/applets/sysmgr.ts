@@ -23,7 +23,7 @@ import { reapOrphans } from "../supervisor/reaper.ts";
 import { Records, removeLeftovers } from "../supervisor/records.ts";
 import { SecondLook } from "../supervisor/second-look.ts";
 import { StderrLog } from "../supervisor/stderr.ts";
-import { type Log, Supervisor } from "../supervisor/supervisor.ts";
+import { type Log, STATE_QUIET, Supervisor } from "../supervisor/supervisor.ts";
 import { DirectoryWatch } from "../supervisor/watch.ts";
 import { exists } from "../sysdir.ts";
 import { list, statusOfExisting } from "../system/files.ts";
@@ -252,6 +252,7 @@ function watchRundir(
   reclaim: () => void,
 ): DirectoryWatch {
   const ownPidAgain = new SecondLook(
+    STATE_QUIET,
     () => rundir,
     () => {
       // The lock keeps RUNDIR's inode alive, so that its removal gives no event; that of its pid file does.
@@ -260,11 +261,11 @@ function watchRundir(
     },
   );
   const watch: DirectoryWatch = new DirectoryWatch(rundir, true, {
-    changed: (name) => {
+    changed: (name, movedAway) => {
       if (name === undefined) return supervisor.rescanLocks();
       const [service = "", file] = name.split("/", 2);
       if (service === "pid" && file === undefined) ownPidAgain.note(service);
-      else if (file === "lock") supervisor.lockChanged(service);
+      else if (file === "lock") supervisor.lockChanged(service, movedAway);
       else if (file === undefined || isStateFile(file))
         supervisor.stateChanged(service);
     },

@@ -4,7 +4,7 @@
  * never taken for its result.
  */
 import { reasonOf } from "../errors.ts";
-import { ensureDirectory, removeFile, replaceFile } from "../files.ts";
+import { ensureDirectory, replaceFile, takeAway } from "../files.ts";
 import { stateDirectory, statePath } from "../rundir.ts";
 import { interpreterProblem } from "../sysdir.ts";
 import { inSeconds } from "../text.ts";
@@ -212,7 +212,7 @@ function writeLock(control: Control, name: string, text: string): void {
 
 function removeLock(control: Control, name: string): boolean {
   const path = statePath(control.rundir, name, "lock");
-  return attempt(path, () => removeFile(path));
+  return attempt(path, () => takeAway(path));
 }
 
 function attempt<T>(path: string, work: () => T): T {

@@ -6,10 +6,8 @@
 import { errorCode } from "../errors.ts";
 import { status } from "../system/files.ts";
 
-/** Milliseconds without a change after which somebody has finished. */
-const QUIET = 10;
 /** A directory that never is quiet is looked at all the same after so many milliseconds. */
-const LONGEST_WAIT = 100;
+const LONGEST_WAIT = 60;
 
 /** Names that are to be looked at a second time. */
 export class SecondLook {
@@ -18,10 +16,12 @@ export class SecondLook {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
+   * @param quiet milliseconds without a change after which somebody has finished.
    * @param directoryOf the directory whose changes concern a name.
    * @param look is called once for each name, when that directory has been quiet.
    */
   constructor(
+    readonly quiet: number,
     readonly directoryOf: (name: string) => string,
     readonly look: (name: string) => void,
   ) {}
@@ -29,31 +29,30 @@ export class SecondLook {
   /** Something happened to a name. */
   note(name: string): void {
     if (!this.#names.has(name)) this.#names.set(name, performance.now());
-    this.#timer ??= setTimeout(() => this.#pass(), QUIET);
+    this.#timer ??= setTimeout(() => this.#pass(), this.quiet);
   }
 
   #pass(): void {
     this.#timer = undefined;
     for (const [name, since] of [...this.#names]) {
       const patient = performance.now() - since < LONGEST_WAIT;
-      if (patient && changedJustNow(this.directoryOf(name))) continue;
+      if (patient && this.#isBusy(this.directoryOf(name))) continue;
       this.#names.delete(name);
       this.look(name);
     }
     if (this.#names.size > 0)
-      this.#timer ??= setTimeout(() => this.#pass(), QUIET);
+      this.#timer ??= setTimeout(() => this.#pass(), this.quiet);
   }
-}
 
-function changedJustNow(directory: string): boolean {
-  try {
-    const found = status(directory);
-    // A time in the future is one of before the clock was set back: it says nothing.
-    return (
-      found !== undefined && Math.abs(Date.now() - found.modifiedAt) < QUIET
-    );
-  } catch (error) {
-    if (errorCode(error) === undefined) throw error;
-    return false;
+  #isBusy(directory: string): boolean {
+    try {
+      const found = status(directory);
+      if (found === undefined) return false;
+      // A time in the future is one of before the clock was set back: it says nothing.
+      return Math.abs(Date.now() - found.modifiedAt) < this.quiet;
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      return false;
+    }
   }
 }

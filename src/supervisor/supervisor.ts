@@ -46,6 +46,13 @@ const THOROUGH_AFTER = 100;
 /** Milliseconds after which something is tried again that the system refused. */
 const RETRY_AFTER = 1000;
 
+/**
+ * Milliseconds without a change after which somebody has finished. On a busy machine `rm -r` may have to
+ * wait in the midst of its work.
+ */
+const ENTRY_QUIET = 10;
+export const STATE_QUIET = 30;
+
 /** Milliseconds after which SYSDIR is read again that could not be. */
 const LIST_AGAIN_AFTER = 2000;
 
@@ -88,10 +95,12 @@ export class Supervisor {
   /** What has been said of SYSDIR and of names in it, so that it is said once. */
   readonly #said = new Set<string>();
   readonly #entriesAgain = new SecondLook(
+    ENTRY_QUIET,
     () => this.configuration.sysdir,
     (name) => this.#guard(name, () => this.#lookAtEntry(name)),
   );
   readonly #statesAgain = new SecondLook(
+    STATE_QUIET,
     (name) => stateDirectory(this.configuration.rundir, name),
     (name) => this.#guard(name, () => this.#lookAtState(name)),
   );
@@ -127,7 +136,7 @@ export class Supervisor {
       this.#lookAtEntry(name);
       // What can be started has had its lock looked at before.
       const { entry } = this.#services.get(name)?.service ?? {};
-      if (entry?.is !== "usable") this.#lookAtLock(name, false);
+      if (entry?.is !== "usable") this.#lookAtLock(name);
     }
   }
 
@@ -175,9 +184,12 @@ export class Supervisor {
     this.#entriesAgain.note(name);
   }
 
-  /** Something happened to a lock: if it is not there now, it has been removed just now. */
-  lockChanged(name: string): void {
-    this.#lookAtLock(name, true);
+  /**
+   * Something happened to a lock: if it is not there now, it has gone just now.
+   * @param movedAway by getting another name, as svctl does it.
+   */
+  lockChanged(name: string, movedAway: boolean): void {
+    this.#lookAtLock(name, movedAway ? "moved away" : "touched");
     this.stateChanged(name);
   }
 
@@ -198,7 +210,7 @@ export class Supervisor {
     }
     const supervised = known ?? this.#add(name);
     // A lock may have been waiting for the service to appear.
-    if (known === undefined) this.#lookAtLock(name, false);
+    if (known === undefined) this.#lookAtLock(name);
     this.#clearLook(supervised);
     if (entry.is === "service") {
       this.#usable(supervised, entry.changed);
@@ -212,12 +224,12 @@ export class Supervisor {
   #lookAtState(name: string): void {
     // Files that are gone because their run directory is gone have not been removed by anybody.
     this.occasion();
-    this.#lookAtLock(name, false);
+    this.#lookAtLock(name);
     this.records.verify(name);
   }
 
-  /** @param touched an event has just named it. */
-  #lookAtLock(name: string, touched: boolean): void {
+  /** @param event what has just happened to it. */
+  #lookAtLock(name: string, event?: "touched" | "moved away"): void {
     const supervised = this.#services.get(name);
     if (supervised === undefined) return;
     clearTimeout(supervised.lockLook);
@@ -230,22 +242,22 @@ export class Supervisor {
       // Half of what it will say may be there: until then it only holds.
       this.#setLock(supervised, { asks: "nothing" }, false);
       supervised.lockLook = setTimeout(
-        () => this.#guard(name, () => this.#lookAtLock(name, false)),
+        () => this.#guard(name, () => this.#lookAtLock(name)),
         SETTLE_TIME + CLOCK_TICK,
       );
       return;
     }
     const held = supervised.service.lock !== undefined;
-    if (held && lock.is === "absent" && !this.#isRemoved(name, touched)) return;
+    if (held && lock.is === "absent" && !this.#isRemoved(name, event)) return;
     if (lock.is === "absent" && this.records.owesLock(name)) return;
-    this.#lockRead(supervised, lock, touched);
+    this.#lockRead(supervised, lock, event !== undefined);
   }
 
-  /** Whether somebody has removed the lock that was in force, and may be answered now. */
-  #isRemoved(name: string, touched: boolean): boolean {
+  /** Whether the lock that was in force has been taken away, and that may be answered now. */
+  #isRemoved(name: string, event?: "touched" | "moved away"): boolean {
     // Who removes it may be about to remove the whole directory, and must not find new files in it: the
     // second look will do.
-    if (touched) return false;
+    if (event === "touched") return false;
     // It may be gone because the run directory is, and be written again when that is noticed.
     this.occasion();
     return !existsAt(statePath(this.configuration.rundir, name, "lock"));
@@ -261,7 +273,7 @@ export class Supervisor {
       const { lock } = service;
       if (lock !== undefined && reading?.lock.is === "absent")
         this.records.writeLock(name, lock);
-      else this.#lookAtLock(name, false);
+      else this.#lookAtLock(name);
       this.#statesAgain.note(name);
     }
   }
@@ -375,7 +387,7 @@ export class Supervisor {
     }
     supervised.reported = undefined;
     // A lock may have been put there while the file was settling.
-    this.#lookAtLock(supervised.name, false);
+    this.#lookAtLock(supervised.name);
     this.#handle(supervised, { type: "entry", is: "usable" });
   }
 
@@ -410,7 +422,7 @@ export class Supervisor {
       this.#reportLock(supervised, running ? why : `cannot start: ${why}`);
       this.#setLock(supervised, { asks: "nothing" }, false);
       supervised.lockLook = setTimeout(
-        () => this.#guard(name, () => this.#lookAtLock(name, false)),
+        () => this.#guard(name, () => this.#lookAtLock(name)),
         RETRY_AFTER,
       );
       return undefined;
@@ -610,7 +622,7 @@ export class Supervisor {
 
   /** Events that came before a start may not have been read yet, and must count before it. */
   #catchUp(name: string): void {
-    this.#guard(name, () => this.#lookAtLock(name, false));
+    this.#guard(name, () => this.#lookAtLock(name));
     this.#guard(name, () => this.#lookAtEntry(name));
   }
 

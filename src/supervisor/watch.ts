@@ -13,8 +13,11 @@ import {
 
 /** What a watch tells. */
 export interface Listener {
-  /** Something happened to this name, or (undefined) to any. Names below are `directory/name`. */
-  changed(name: string | undefined): void;
+  /**
+   * Something happened to this name, or (undefined) to any. Names below are `directory/name`.
+   * @param movedAway it is not there any more, and has not been removed.
+   */
+  changed(name: string | undefined, movedAway: boolean): void;
   /** The directory is not there any more, is another one than before, or is there again. */
   replaced(present: boolean): void;
   /** Watching does not work, so changes are looked for now and then instead. */
@@ -96,10 +99,11 @@ export class DirectoryWatch implements Watcher {
     if (watch === this.#watch) this.#happenedHere(event);
   }
 
-  #happenedBelow(directory: string, { name, over }: DirectoryEvent): void {
+  #happenedBelow(directory: string, event: DirectoryEvent): void {
+    const { name, movedAway, over } = event;
     if (over) this.#endBelow(directory);
     const file = name === undefined ? "" : `/${name}`;
-    this.listener.changed(`${directory}${file}`);
+    this.listener.changed(`${directory}${file}`, movedAway);
   }
 
   #happenedHere(event: DirectoryEvent): void {
@@ -107,7 +111,7 @@ export class DirectoryWatch implements Watcher {
     if (over) {
       this.#stop();
       this.check();
-      this.listener.changed(undefined);
+      this.listener.changed(undefined, false);
       return;
     }
     if (this.deep && name !== undefined && isDirectory) {
@@ -116,7 +120,7 @@ export class DirectoryWatch implements Watcher {
       const unwatched = !vanished && !this.#below.has(name);
       if (unwatched) this.#guard(() => this.#beginBelow(name, true));
     }
-    this.listener.changed(name);
+    this.listener.changed(name, event.movedAway);
   }
 
   /**
@@ -131,7 +135,7 @@ export class DirectoryWatch implements Watcher {
       this.#names.set(watch, name);
       if (!tell) return;
       for (const entry of list(path))
-        this.listener.changed(`${name}/${entry.name}`);
+        this.listener.changed(`${name}/${entry.name}`, false);
     } catch (error) {
       // It has gone again, or it is none, or nobody may look into it.
       if (!isAbsence(error) && errorCode(error) !== "EACCES") throw error;
@@ -170,7 +174,7 @@ export class DirectoryWatch implements Watcher {
       this.#timer = undefined;
       const degraded = this.#degraded;
       this.#check(true);
-      if (degraded) this.listener.changed(undefined);
+      if (degraded) this.listener.changed(undefined, false);
     }, POLL_INTERVAL);
   }
 

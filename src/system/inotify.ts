@@ -47,6 +47,8 @@ export interface DirectoryEvent {
   readonly appeared: boolean;
   /** A name that is not there any more. */
   readonly vanished: boolean;
+  /** It has been given another name, or has gone to another directory. */
+  readonly movedAway: boolean;
   readonly isDirectory: boolean;
   /** The directory is not where it was, or events were lost: nothing more will be told of it. */
   readonly over: boolean;
@@ -156,6 +158,7 @@ class Inotify {
       name,
       appeared: (mask & (CREATE | MOVED_TO)) !== 0,
       vanished: (mask & (DELETE | MOVED_FROM)) !== 0,
+      movedAway: (mask & MOVED_FROM) !== 0,
       isDirectory: (mask & IS_DIRECTORY) !== 0,
       over: false,
     };
@@ -175,6 +178,7 @@ const OVER: DirectoryEvent = {
   name: undefined,
   appeared: false,
   vanished: false,
+  movedAway: false,
   isDirectory: true,
   over: true,
 };

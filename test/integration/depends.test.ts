@@ -241,7 +241,7 @@ describe("what is up", () => {
       await using box = await upAndDown();
       box.script("b", "sysmgr-depends up; sleep 1000");
       await box.up("b");
-      const { outcome, took } = await timed(box.depends("b"));
+      const { outcome, took } = await timed(box.depends("-q", "b"));
       expect(outcome).toEqual(DONE);
       expect(took).toBeLessThan(AT_ONCE);
     },
@@ -451,12 +451,19 @@ describe("what it says while it waits", () => {
   }
 
   test.concurrent("nothing in the first second", async () => {
-    await using box = await upAndDown();
-    const child = box.begin([DEPENDS, "down"]);
-    await Bun.sleep(600);
-    box.unlock("down");
-    expect(await child.stderr.text()).toBe("");
-    expect(await child.exited).toBe(0);
+    // A busy machine may turn a short wait into a long one, but not each time.
+    for (let attempts = 5; ; attempts--) {
+      await using box = await upAndDown();
+      const began = performance.now();
+      const child = box.begin([DEPENDS, "down"]);
+      await Bun.sleep(600);
+      box.unlock("down");
+      const said = await child.stderr.text();
+      expect(await child.exited).toBe(0);
+      if (performance.now() - began > 1000 && attempts > 1) continue;
+      expect(said).toBe("");
+      return;
+    }
   });
 
   test.concurrent(

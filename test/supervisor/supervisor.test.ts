@@ -31,6 +31,17 @@ test("a run directory that goes away between two looks does not count as a remov
   expect(readFileSync(stage.lock("a"), "utf8")).toBe("TERM\n");
 });
 
+test("a lock that is moved away is answered at once, one that is removed when things are quiet", async () => {
+  using stage = new Stage();
+  await stage.locked("a");
+  stage.begin();
+  unlinkSync(stage.lock("a"));
+  stage.supervisor.lockChanged("a", false);
+  expect(stage.started).toBeEmpty();
+  stage.supervisor.lockChanged("a", true);
+  expect(stage.started).toEqual(["a"]);
+});
+
 test("a removed lock is one", async () => {
   using stage = new Stage();
   await stage.locked("a");
