@@ -19,9 +19,16 @@ import type { FileStatus } from "./system/status.ts";
 /** What an entry of the service directory is. */
 export type Entry =
   | { readonly is: "absent" }
-  /** `changed` is when file or link last changed, in milliseconds since 1970. */
-  | { readonly is: "service"; readonly changed: number }
-  /** `hidden` says that its becoming one may not show in the directory itself: look again. */
+  /**
+   * `changed` is when file or link last changed, in milliseconds since 1970. `hidden` says that changes of it
+   * may not show in the directory itself.
+   */
+  | {
+      readonly is: "service";
+      readonly changed: number;
+      readonly hidden: boolean;
+    }
+  /** `hidden` as above: look again whether it has become one. */
   | { readonly is: "unusable"; readonly why: string; readonly hidden: boolean };
 
 const WRITABLE_BY_OTHERS = 0o002;
@@ -76,7 +83,8 @@ function examinePath(path: string, name: string, sysdir: string): Entry {
   const danger = dangerAsRoot(file, sysdir);
   if (danger !== undefined) return unusable(danger, hidden);
   if (!isExecutable(path, file)) return unusable("not executable", hidden);
-  return { is: "service", changed: Math.max(link.changedAt, file.changedAt) };
+  const changed = Math.max(link.changedAt, file.changedAt);
+  return { is: "service", changed, hidden: hidden || file.links > 1 };
 }
 
 function isExecutable(path: string, file: FileStatus): boolean {

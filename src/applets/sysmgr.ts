@@ -27,6 +27,7 @@ import { type Log, STATE_QUIET, Supervisor } from "../supervisor/supervisor.ts";
 import { DirectoryWatch } from "../supervisor/watch.ts";
 import { exists } from "../sysdir.ts";
 import { list, statusOfExisting } from "../system/files.ts";
+import { inotify } from "../system/inotify.ts";
 import { isTerminal } from "../system/processes.ts";
 import { releaseAll } from "../system/signal-mask.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
@@ -126,14 +127,20 @@ function run(
     records,
     log,
     process.env,
-    () => {
-      instance.clear();
-      leave(OK);
-    },
-    () => {
-      for (const directory of directories) directory.check();
-      // An ended service may have hidden others that have ended.
-      reapOrphans();
+    {
+      allDown() {
+        instance.clear();
+        leave(OK);
+      },
+      occasion() {
+        for (const directory of directories) directory.check();
+        // An ended service may have hidden others that have ended.
+        reapOrphans();
+      },
+      catchUp() {
+        inotify.drain();
+        return directories.every(({ isComplete }) => isComplete);
+      },
     },
   );
   obeySignals(supervisor, log, directories, () => {

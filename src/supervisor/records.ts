@@ -2,6 +2,9 @@
  * Keeps the run directory telling the truth. What should be written is remembered, so that a full,
  * read-only, deleted or replaced run directory costs nothing but the files: they are written again as
  * soon as they can be, and what somebody else put in their place is set right.
+ *
+ * A start is counted in its file before it is made. All else is only remembered at first, so that a service
+ * that has ended runs again before its files say so, and written by `write`.
  */
 import { adviceOn } from "../config.ts";
 import { errorCode, reasonOf } from "../errors.ts";
@@ -72,6 +75,8 @@ const RETRY_INTERVAL = 1000;
 /** The part of the run directory that sysmgr writes. */
 export class Records {
   readonly #services = new Map<string, Record>();
+  /** What `write` is to write. */
+  readonly #unwritten = new Map<string, Set<"exit" | "pid" | "leftovers">>();
   readonly #dirty = new Set<string>();
   readonly #owedLocks = new Map<string, Lock>();
   #ownPid: number | undefined;
@@ -152,13 +157,13 @@ export class Records {
     startTicks: number | undefined,
   ): void {
     this.of(service).pid = { value: pid, startedAt, startTicks };
-    this.#write(service, "pid");
+    this.#later(service, "pid");
   }
 
   recordExit(service: string, exit: Exit): void {
     const record = this.of(service);
     record.exit = { value: exit, at: nowAfter(record.starts) };
-    this.#write(service, "exit");
+    this.#later(service, "exit");
   }
 
   /** The process that the pid file names is gone: its end came while no sysmgr was there to see it. */
@@ -173,19 +178,29 @@ export class Records {
       if (!seen) this.recordExit(service, UNKNOWN_EXIT);
       this.recordDown(service);
     });
+    this.write(service);
   }
 
   /** Nothing of it runs any more, so nothing of it waits either. */
   recordDown(service: string): void {
     this.of(service).pid = undefined;
-    this.#attempt(service, () => {
-      removeFile(statePath(this.rundir, service, "waiting"));
-      removeFile(statePath(this.rundir, service, "pid"));
-      const directory = stateDirectory(this.rundir, service);
-      // Its sysmgr-depends may have been killed while writing; it is gone, even where nobody waits for it.
-      if (exists(directory))
-        removeLeftovers(directory, (name) => name.startsWith(".waiting."));
-    });
+    // The next process may be about to write this itself.
+    this.#attempt(service, () =>
+      removeFile(statePath(this.rundir, service, "waiting")),
+    );
+    this.#later(service, "pid");
+    this.#later(service, "leftovers");
+  }
+
+  /** Writes what has been recorded of a service since the last time. */
+  write(service: string): void {
+    const files = this.#unwritten.get(service);
+    if (files === undefined) return;
+    this.#unwritten.delete(service);
+    if (files.has("exit")) this.#write(service, "exit");
+    if (files.has("pid")) this.#write(service, "pid");
+    if (files.has("leftovers"))
+      this.#attempt(service, () => this.#removeLeftovers(service));
   }
 
   /** Removes a service's state from memory and from the run directory. */
@@ -193,6 +208,7 @@ export class Records {
     this.#services.delete(service);
     this.#owedLocks.delete(service);
     this.#dirty.delete(service);
+    this.#unwritten.delete(service);
     this.#attempt(undefined, () => {
       const left = removeState(this.rundir, service);
       if (left !== undefined) this.listener.warn(left);
@@ -280,6 +296,21 @@ export class Records {
 
   #write(service: string, file: "pid" | "exit" | "starts"): void {
     this.#attempt(service, () => this.#sync(service, file));
+  }
+
+  #later(service: string, file: "exit" | "pid" | "leftovers"): void {
+    const files = this.#unwritten.get(service);
+    if (files === undefined) this.#unwritten.set(service, new Set([file]));
+    else files.add(file);
+  }
+
+  /** Its sysmgr-depends may have been killed while writing. */
+  #removeLeftovers(service: string): void {
+    const directory = stateDirectory(this.rundir, service);
+    if (!exists(directory)) return;
+    // Nothing of a service that is down writes any more, not even what nobody has waited for.
+    const down = this.of(service).pid === undefined;
+    removeLeftovers(directory, (name) => down && name.startsWith(".waiting."));
   }
 
   /** Does something to the run directory; when that fails, it is told once and tried again later. */

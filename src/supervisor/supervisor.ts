@@ -35,6 +35,16 @@ export interface Log {
   warn(text: string): void;
 }
 
+/** What the supervisor asks of what is around it. */
+export interface Surroundings {
+  /** A shutdown has brought everything down. */
+  allDown(): void;
+  /** A service has ended, or the like: a chance to look at what gives no event. */
+  occasion(): void;
+  /** Lets every event come that is due; @returns false where there may be changes without one. */
+  catchUp(): boolean;
+}
+
 /** Milliseconds after which a link is looked at again whose target may have become executable. */
 const HIDDEN_CHANGE_INTERVAL = 1500;
 /** The kernel's time stamps lag by up to a tick of 10 ms. */
@@ -69,6 +79,8 @@ interface Supervised {
   /** Looks at the entry, or at the lock, once more. */
   look: ReturnType<typeof setTimeout> | undefined;
   lockLook: ReturnType<typeof setTimeout> | undefined;
+  /** Changes of the entry may give no event. */
+  hidden: boolean;
   /** Why the entry is not usable, as it was last reported. */
   reported: string | undefined;
   lockReported: string | undefined;
@@ -104,21 +116,19 @@ export class Supervisor {
     (name) => stateDirectory(this.configuration.rundir, name),
     (name) => this.#guard(name, () => this.#lookAtState(name)),
   );
+  /** What is to be logged once everything else is done: nobody waits for it. */
+  readonly #untold: { name: string; level: "info" | "warn"; text: string }[] =
+    [];
   #stopping = false;
   #sysdirMissing = false;
 
-  /**
-   * @param allDown is called when a shutdown has brought everything down.
-   * @param occasion is called whenever a service ends: a chance to look at what gives no event.
-   */
   constructor(
     readonly configuration: Configuration,
     readonly processes: Processes,
     readonly records: Records,
     readonly log: Log,
     environment: Readonly<Record<string, string | undefined>>,
-    readonly allDown: () => void,
-    readonly occasion: () => void,
+    readonly surroundings: Surroundings,
   ) {
     const { sysdir, rundir } = configuration;
     this.#environment = { ...environment, SYSDIR: sysdir, RUNDIR: rundir };
@@ -212,6 +222,7 @@ export class Supervisor {
     // A lock may have been waiting for the service to appear.
     if (known === undefined) this.#lookAtLock(name);
     this.#clearLook(supervised);
+    supervised.hidden = entry.hidden;
     if (entry.is === "service") {
       this.#usable(supervised, entry.changed);
       return;
@@ -223,7 +234,7 @@ export class Supervisor {
 
   #lookAtState(name: string): void {
     // Files that are gone because their run directory is gone have not been removed by anybody.
-    this.occasion();
+    this.surroundings.occasion();
     this.#lookAtLock(name);
     this.records.verify(name);
   }
@@ -259,7 +270,7 @@ export class Supervisor {
     // second look will do.
     if (event === "touched") return false;
     // It may be gone because the run directory is, and be written again when that is noticed.
-    this.occasion();
+    this.surroundings.occasion();
     return !existsAt(statePath(this.configuration.rundir, name, "lock"));
   }
 
@@ -363,6 +374,7 @@ export class Supervisor {
       name,
       service: newService(this.configuration.stopTimeout),
       startTicks: undefined,
+      hidden: false,
       mainEndedAt: Number.NEGATIVE_INFINITY,
       deadline: undefined,
       look: undefined,
@@ -475,6 +487,9 @@ export class Supervisor {
     // One action that goes wrong must not keep the others from being done.
     for (const action of actions)
       this.#guard(supervised.name, () => this.#perform(supervised, action));
+    this.records.write(supervised.name);
+    for (const { name, level, text } of this.#untold.splice(0))
+      this.#say(name, level, text);
     this.#arm(supervised);
     if (this.#stopping && isDown(supervised.service)) this.#checkAllDown();
   }
@@ -504,7 +519,7 @@ export class Supervisor {
         this.#forget(supervised);
         break;
       case "log":
-        this.#say(name, action.level, action.text);
+        this.#untold.push({ name, level: action.level, text: action.text });
         break;
     }
   }
@@ -527,6 +542,8 @@ export class Supervisor {
       });
     } catch (error) {
       this.records.uncountStart(name);
+      // Whatever is in the way may have come without an event.
+      supervised.hidden = true;
       const reason =
         error instanceof StartError ? error.message : reasonOf(error);
       this.#handle(supervised, { type: "startFailed", reason });
@@ -559,11 +576,12 @@ export class Supervisor {
 
   #ended(supervised: Supervised, pid: number, exit: Exit): void {
     const { name, startTicks } = supervised;
-    this.#guard(name, () => this.occasion());
-    this.#catchUp(name);
+    this.#catchUp(supervised);
     supervised.mainEndedAt = this.processes.now();
     const othersLeft = this.processes.groupAlive(pid, startTicks, undefined);
     this.#handle(supervised, { type: "ended", pid, exit, othersLeft });
+    // The next start does not wait for this.
+    this.#guard(name, () => this.surroundings.occasion());
   }
 
   #forget(supervised: Supervised): void {
@@ -573,7 +591,8 @@ export class Supervisor {
     this.#disarm(supervised);
     this.#services.delete(supervised.name);
     this.records.forget(supervised.name);
-    this.#say(supervised.name, "info", "removed");
+    const { name } = supervised;
+    this.#untold.push({ name, level: "info", text: "removed" });
   }
 
   #arm(supervised: Supervised): void {
@@ -616,21 +635,23 @@ export class Supervisor {
   #deadline(supervised: Supervised): void {
     supervised.deadline = undefined;
     if (this.#services.get(supervised.name) !== supervised) return;
-    this.#catchUp(supervised.name);
+    this.#catchUp(supervised);
     this.#handle(supervised, { type: "deadline" });
   }
 
-  /** Events that came before a start may not have been read yet, and must count before it. */
-  #catchUp(name: string): void {
-    this.#guard(name, () => this.#lookAtLock(name));
+  /** What happened before a start may not be known yet, and must count before it. */
+  #catchUp({ name, hidden }: Supervised): void {
+    const complete = this.#guard(name, () => this.surroundings.catchUp());
+    if (complete === true && !hidden) return;
     this.#guard(name, () => this.#lookAtEntry(name));
+    this.#guard(name, () => this.#lookAtLock(name));
   }
 
   #checkAllDown(): void {
     if (this.#unknown.size > 0) return;
     for (const { service } of this.#services.values())
       if (!isDown(service)) return;
-    this.allDown();
+    this.surroundings.allDown();
   }
 
   #listNames(): string[] {

@@ -60,6 +60,11 @@ export class DirectoryWatch implements Watcher {
     this.#check(this.#watch === undefined && !this.#degraded);
   }
 
+  /** Whether the kernel tells of every change, but for those behind links and in other mounts. */
+  get isComplete(): boolean {
+    return this.#watch !== undefined && !this.#degraded;
+  }
+
   #check(again: boolean): void {
     const identity = directoryIdentity(this.path);
     const replaced = identity !== this.#identity;

@@ -96,6 +96,18 @@ class Inotify {
     if (queue !== undefined) libc().inotify_rm_watch(queue, number);
   }
 
+  /** Tells all that has happened up to now. */
+  drain(): void {
+    const address = ptr(this.#buffer);
+    while (this.#descriptor !== undefined) {
+      const queue = this.#descriptor;
+      const length = attempt(() => libc().read(queue, address, BUFFER_BYTES));
+      // EAGAIN: it is empty.
+      if (length <= 0) return;
+      this.#dispatch(length);
+    }
+  }
+
   /**
    * The kernel sends SIGIO when there is something in the queue (fcntl(2), O_ASYNC). To wait for it as for
    * a socket would have Bun wake up once a second, and fs.watch has a thread of its own.
@@ -104,7 +116,7 @@ class Inotify {
     const queue = must("inotify_init1", path, () =>
       libc().inotify_init1(FLAGS),
     );
-    process.on("SIGIO", () => this.#read());
+    process.on("SIGIO", () => this.drain());
     hold(SIGIO);
     const set = (command: number, value: number) =>
       must("fcntl", path, () => libc().fcntl(queue, command, value));
@@ -117,17 +129,6 @@ class Inotify {
     const watchers = this.#watchers.get(number);
     if (watchers === undefined) return [];
     return "happened" in watchers ? [watchers] : watchers;
-  }
-
-  #read(): void {
-    const address = ptr(this.#buffer);
-    while (this.#descriptor !== undefined) {
-      const queue = this.#descriptor;
-      const length = attempt(() => libc().read(queue, address, BUFFER_BYTES));
-      // EAGAIN: it is empty.
-      if (length <= 0) return;
-      this.#dispatch(length);
-    }
   }
 
   /** Each event: number of the watch, mask, cookie, length of the name, name. */

@@ -19,6 +19,7 @@ import {
   type Marked,
   markedProcess,
   readText,
+  startTime,
 } from "./system.ts";
 import type { Plan } from "./tempers.ts";
 
@@ -26,6 +27,14 @@ const BUILT = join(import.meta.dir, "../../dist");
 const EXECUTABLE = 0o755;
 /** It reads like a pid, an exit status and a number of starts. */
 export const DECOY = "17\n";
+
+/**
+ * What was told to end in one lap may do so in the next: the slowest take a second to obey, others a
+ * second to be killed, and sysmgr may have been frozen for two. Twice that, for a busy machine.
+ */
+const LINGERING = 8000;
+/** The time of a start is known to some 20 ms. */
+const CLOCK_TICK = 20;
 
 /** Something that was done to a service, or (undefined) to sysmgr. */
 interface Deed {
@@ -58,7 +67,7 @@ export class Arena {
   /** What went wrong by itself: an end that nobody caused, a command that hung. */
   readonly incidents: Incident[] = [];
   readonly #deeds: Deed[] = [];
-  /** When something was done to a service last that may end its process, on performance.now()'s clock. */
+  /** When something was done to a service last that may end its process, in milliseconds since 1970. */
   readonly #harmed = new Map<string, number>();
   #closed = false;
 
@@ -142,13 +151,14 @@ export class Arena {
 
   /** Something is done to a service that may end its process, at once or in a while. */
   harm(service: string): void {
-    this.#harmed.set(service, performance.now());
+    this.#harmed.set(service, Date.now());
   }
 
-  /** Milliseconds since something was done to a service that may end its process. */
-  sinceHarm(service: string): number {
+  /** Whether something was done lately to a process of a service, or to one before it, that may end it yet. */
+  isDoomed({ service, start }: Marked): boolean {
     const at = this.#harmed.get(service) ?? Number.NEGATIVE_INFINITY;
-    return performance.now() - at;
+    const lately = Date.now() - at < LINGERING;
+    return lately && startTime(start) < at + CLOCK_TICK;
   }
 
   incident(service: string | undefined, text: string): void {

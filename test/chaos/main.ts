@@ -41,11 +41,6 @@ const LONGEST_LAP = 3000;
 const SHUTDOWN_EVERY = 4;
 /** A second to KILL, and time for a busy machine. */
 const SHUTDOWN_PATIENCE = 20_000;
-/**
- * What was told to end in one lap may do so in the next: the slowest take a second to obey, others a
- * second to be killed, and sysmgr may have been frozen for two. Twice that, for a busy machine.
- */
-const LINGERING = 8000;
 const USAGE_EXIT = 2;
 const INTERRUPTED_EXIT = 130;
 
@@ -208,9 +203,9 @@ class Run {
     for (const { name, life, dependsOn } of this.arena.plans) {
       if (life !== "steady" || dependsOn !== undefined) continue;
       if (wanted(this.arena, name) !== "up") continue;
-      if (this.arena.sinceHarm(name) < LINGERING) continue;
       const [leader] = check?.leaders(name) ?? [];
-      if (leader !== undefined) running.set(name, leader);
+      if (leader === undefined || this.arena.isDoomed(leader)) continue;
+      running.set(name, leader);
     }
     return running;
   }

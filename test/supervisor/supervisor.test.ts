@@ -81,8 +81,11 @@ class Stage implements Disposable {
       this.#records,
       log,
       {},
-      () => undefined,
-      () => this.occasion(),
+      {
+        allDown: () => undefined,
+        occasion: () => this.occasion(),
+        catchUp: () => true,
+      },
     );
   }
 
