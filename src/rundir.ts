@@ -10,8 +10,14 @@
  *   RUNDIR/SERVICE/waiting  what its script waits for in sysmgr-depends
  */
 import { SETTLE_TIME } from "./config.ts";
-import { type Reading, readSmallFile, toMilliseconds } from "./files.ts";
+import {
+  directoryIdentity,
+  type Reading,
+  readSmallFile,
+  toMilliseconds,
+} from "./files.ts";
 import { signalName, signalNumber } from "./signals.ts";
+import { list } from "./system/files.ts";
 
 /** The files of a service. */
 export const STATE_FILES = [
@@ -60,10 +66,29 @@ export function statePath(
   return `${rundir}/${service}/${file}`;
 }
 
+/**
+ * The names in RUNDIR under which the state of a service may lie. SYSDIR may lie there, too, and scripts in
+ * it be called like state files.
+ * @throws the system's error when it cannot be read.
+ */
+export function listStates(rundir: string, sysdir: string): string[] {
+  const scripts = directoryIdentity(sysdir);
+  return list(rundir)
+    .filter(({ is }) => is !== "other")
+    .map(({ name }) => name)
+    .filter((name) => {
+      const identity = directoryIdentity(stateDirectory(rundir, name));
+      return identity === undefined || identity !== scripts;
+    });
+}
+
 /** Where sysmgr's own pid lies. */
 export function ownPidPath(rundir: string): string {
   return `${rundir}/pid`;
 }
+
+/** Why a reserved name cannot be a service's. */
+export const RESERVED_NAME = "the name is needed for sysmgr's own state";
 
 /** Names that cannot be a service, because RUNDIR needs them for itself. */
 export function isReservedName(service: string): boolean {

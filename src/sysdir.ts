@@ -1,6 +1,6 @@
 /** The service directory: which of its entries are services, and why the others are not. */
 import { errorCode, reasonOf } from "./errors.ts";
-import { isReservedName } from "./rundir.ts";
+import { isReservedName, RESERVED_NAME } from "./rundir.ts";
 import { codeOf, SystemError } from "./system/error.ts";
 import {
   close,
@@ -77,8 +77,7 @@ function examinePath(path: string, name: string, sysdir: string): Entry {
   const file = link.isLink ? status(path) : link;
   if (file === undefined) return unusable("a symbolic link to nothing", true);
   const hidden = link !== file;
-  if (isReservedName(name))
-    return unusable("the name is needed for sysmgr's own state", false);
+  if (isReservedName(name)) return unusable(RESERVED_NAME, false);
   if (!file.isFile) return unusable("not a regular file", hidden);
   const danger = dangerAsRoot(file, sysdir);
   if (danger !== undefined) return unusable(danger, hidden);

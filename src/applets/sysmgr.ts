@@ -15,7 +15,12 @@ import { reasonOf } from "../errors.ts";
 import { directoryIdentity, isAbsence } from "../files.ts";
 import { createMessages } from "../messages.ts";
 import { readProcesses } from "../proc.ts";
-import { stateDirectory, STATE_FILES, type StateFile } from "../rundir.ts";
+import {
+  listStates,
+  stateDirectory,
+  STATE_FILES,
+  type StateFile,
+} from "../rundir.ts";
 import { Adoption } from "../supervisor/adopt.ts";
 import { Instance } from "../supervisor/instance.ts";
 import { systemProcesses } from "../supervisor/process.ts";
@@ -26,7 +31,7 @@ import { StderrLog } from "../supervisor/stderr.ts";
 import { type Log, STATE_QUIET, Supervisor } from "../supervisor/supervisor.ts";
 import { DirectoryWatch } from "../supervisor/watch.ts";
 import { exists } from "../sysdir.ts";
-import { list, statusOfExisting } from "../system/files.ts";
+import { statusOfExisting } from "../system/files.ts";
 import { inotify } from "../system/inotify.ts";
 import { isTerminal } from "../system/processes.ts";
 import { releaseAll } from "../system/signal-mask.ts";
@@ -95,7 +100,7 @@ function supervise(parsed: Parsed): number | Promise<number> {
     log.warn(`${sysdir}: ${problem}${adviceOn(sysdir)}`);
     return FAILED;
   }
-  const instance = new Instance(rundir, log);
+  const instance = new Instance(rundir, sysdir, log);
   const obstacle = instance.claim();
   if (obstacle !== undefined) {
     log.warn(obstacle);
@@ -159,7 +164,8 @@ function run(
     }),
   );
   for (const directory of directories) directory.open();
-  supervisor.begin(recordedServices(rundir, log), new Adoption(sysdir, rundir));
+  const recorded = recordedServices(rundir, sysdir, log);
+  supervisor.begin(recorded, new Adoption(sysdir, rundir));
 }
 
 function openLog(): Log {
@@ -309,12 +315,10 @@ function isRecorded(rundir: string, name: string, log: Log): boolean {
 }
 
 /** The services that an earlier sysmgr left state of; what it left half-written is removed. */
-function recordedServices(rundir: string, log: Log): string[] {
+function recordedServices(rundir: string, sysdir: string, log: Log): string[] {
   try {
     removeLeftovers(rundir);
-    const names = list(rundir)
-      .filter(({ is }) => is !== "other")
-      .map(({ name }) => name);
+    const names = listStates(rundir, sysdir);
     return names.filter((name) => isRecorded(rundir, name, log));
   } catch (error) {
     // That there is no such directory shows, and is told, when it is written to.

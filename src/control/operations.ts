@@ -5,7 +5,12 @@
  */
 import { reasonOf } from "../errors.ts";
 import { ensureDirectory, replaceFile, takeAway } from "../files.ts";
-import { stateDirectory, statePath } from "../rundir.ts";
+import {
+  isReservedName,
+  RESERVED_NAME,
+  stateDirectory,
+  statePath,
+} from "../rundir.ts";
 import { interpreterProblem } from "../sysdir.ts";
 import { inSeconds } from "../text.ts";
 import { belongsToAnother, look, type Places, type View } from "./view.ts";
@@ -203,6 +208,7 @@ function refuseUnusable(control: Control, view: View): void {
 }
 
 function writeLock(control: Control, name: string, text: string): void {
+  if (isReservedName(name)) throw new ControlError(RESERVED_NAME);
   const path = statePath(control.rundir, name, "lock");
   attempt(path, () => {
     ensureDirectory(stateDirectory(control.rundir, name));

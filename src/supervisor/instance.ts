@@ -6,11 +6,10 @@ import { errorCode, reasonOf } from "../errors.ts";
 import { ensureDirectory, isAbsence, removeFile } from "../files.ts";
 import { verify } from "../identity.ts";
 import { processOwner } from "../proc.ts";
-import { ownPidPath, readOwnPid } from "../rundir.ts";
+import { listStates, ownPidPath, readOwnPid } from "../rundir.ts";
 import { SystemError } from "../system/error.ts";
 import {
   close,
-  list,
   open,
   READ_DIRECTORY,
   readText,
@@ -32,6 +31,7 @@ export class Instance {
 
   constructor(
     readonly rundir: string,
+    readonly sysdir: string,
     readonly log: Log,
   ) {}
 
@@ -67,8 +67,7 @@ export class Instance {
   /** Removes what sysmgr has put into the run directory. */
   clear(): void {
     try {
-      for (const { name, is } of list(this.rundir)) {
-        if (is === "other") continue;
+      for (const name of listStates(this.rundir, this.sysdir)) {
         const left = this.#removeState(name);
         if (left !== undefined) this.log.warn(left);
       }

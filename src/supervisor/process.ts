@@ -11,6 +11,7 @@ import {
   readProcesses,
 } from "../proc.ts";
 import { type Exit, exitOf, UNKNOWN_EXIT } from "../rundir.ts";
+import { interpreterProblem } from "../sysdir.ts";
 import { wordsFor } from "../system/error.ts";
 import {
   close,
@@ -185,7 +186,7 @@ function nullDevice(): number | "ignore" {
 
 function startFailure(error: unknown, path: string): string {
   if (errorCode(error) === "ENOENT" && exists(path))
-    return "its interpreter does not exist (ENOENT)";
+    return `${interpreterProblem(path) ?? "its interpreter does not exist"} (ENOENT)`;
   return path === SHELL ? `${SHELL}: ${reasonOf(error)}` : reasonOf(error);
 }
 

@@ -84,6 +84,8 @@ interface Supervised {
   /** Why the entry is not usable, as it was last reported. */
   reported: string | undefined;
   lockReported: string | undefined;
+  /** The lock has been read before, or seen not to be there. */
+  lockKnown: boolean;
 }
 
 /** Supervises every service of one SYSDIR. */
@@ -381,6 +383,7 @@ export class Supervisor {
       lockLook: undefined,
       reported: undefined,
       lockReported: undefined,
+      lockKnown: false,
     };
     this.#services.set(name, supervised);
     if (this.#stopping)
@@ -427,6 +430,9 @@ export class Supervisor {
     try {
       return readLock(this.configuration.rundir, name);
     } catch (error) {
+      // Where not even that can be seen, what was known before holds on, until the directory is changed.
+      const path = statePath(this.configuration.rundir, name, "lock");
+      if (supervised.lockKnown && !existsAt(path)) return undefined;
       // It is there, so it holds; what it says cannot be known.
       const why = `its lock cannot be read: ${reasonOf(error)}`;
       const { is } = supervised.service.phase;
@@ -456,6 +462,7 @@ export class Supervisor {
       return;
     }
     supervised.lockReported = undefined;
+    supervised.lockKnown = true;
     const value = lock.is === "present" ? lock.value : undefined;
     this.#setLock(supervised, value, touched);
   }

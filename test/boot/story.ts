@@ -22,7 +22,7 @@ const STORY = [
   "started it: the page is hello",
   "status: exit code 0, getty-ttyS1: polite: syslogd: visitor: web: 5 up",
   "stopped and started it without svctl",
-  "another sysmgr: broken: cannot start: its interpreter does not exist (ENOENT)",
+  "another sysmgr: broken: cannot start: its interpreter /bin/missing does not exist (ENOENT)",
   "another sysmgr: exit code 0, it has left 0 files",
   "powering off",
   "polite: ended as it was told to",

@@ -24,7 +24,7 @@ faultTest(
   async () => {
     await using box = await Stage.open();
     for (const name of NAMES) box.script(name, FOREVER);
-    const user = handOver(box);
+    const user = box.handOver();
     const room = 3;
     const few = `--nproc=${OWN_THREADS + room}:200`;
     await box.start([], {}, { through: [...user, "prlimit", few] });
@@ -53,7 +53,7 @@ faultTest(
 faultTest("where no process can be made at all, sysmgr lives on", async () => {
   await using box = await Stage.open();
   box.script("a", FOREVER);
-  const user = handOver(box);
+  const user = box.handOver();
   await box.start(
     [],
     {},
@@ -228,7 +228,7 @@ faultTest(
   "a lock is obeyed in a directory that could not be looked into before",
   async () => {
     await using box = await Stage.open();
-    const user = handOver(box);
+    const user = box.handOver();
     box.script("a", FOREVER);
     const state = join(box.rundir, "a");
     mkdirSync(state, { recursive: true });
@@ -322,7 +322,7 @@ for (const visible of ["noaccess", "invisible"])
       await using box = await Stage.open();
       box.script("a", FOREVER);
       box.script("b", "sleep 1000 &\nexec sleep 1001");
-      const user = handOver(box);
+      const user = box.handOver();
       const options = `hidepid=${visible}`;
       await box.must("mount", "-t", "proc", "-o", options, "proc", "/proc");
       await box.start([], {}, { through: user });
@@ -345,22 +345,6 @@ async function startCrowded(box: Stage): Promise<void> {
   for (const name of FIRST) await box.recorded(name);
   // sysmgr keeps four free, so that locks can be read: there is room for two more.
   await limitDescriptors(box, descriptors(box) + 6);
-}
-
-let users = 0;
-
-/**
- * Lets another user run sysmgr in the sandbox, one who has no other process: the kernel counts them.
- * @returns the command that becomes what its further arguments say, as that user.
- */
-function handOver(box: Stage): string[] {
-  users += 1;
-  const user = 60_000 + (process.pid % 500) * 10 + users;
-  for (const path of [box.directory, box.sysdir]) {
-    chmodSync(path, 0o755);
-    chownSync(path, user, user);
-  }
-  return ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups"];
 }
 
 function count(box: Stage): number {

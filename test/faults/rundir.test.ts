@@ -1,6 +1,7 @@
 /** Contract: "RUNDIR not writable, full, or gone: supervision goes on from memory, reported once". */
 import { expect, setDefaultTimeout } from "bun:test";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -327,5 +328,34 @@ faultTest(
       `sysmgr: ${box.sysdir}: is the run directory, too\n`,
     ]);
     expect(readdirSync(box.sysdir)).toEqual(["a"]);
+  },
+);
+
+faultTest(
+  "a RUNDIR that its owner closes to himself costs only the files, and locks go on to hold",
+  async () => {
+    await using box = await Stage.open();
+    box.script("a", FOREVER);
+    box.script("stopped", FOREVER);
+    await box.start([], {}, { through: box.handOver() });
+    await box.runs("a");
+    await box.runs("stopped");
+    box.lock("stopped", "TERM");
+    await box.down("stopped");
+    chmodSync(box.rundir, 0);
+    await box.tells(TROUBLE);
+    await box.revives("a");
+    await box.revives("a");
+    await box.severalSeconds();
+    expect(box.lines(TROUBLE)).toEqual([expect.stringContaining("EACCES")]);
+    expect(box.told(/its lock cannot be read/)).toBe(0);
+    expect(box.processes()).toHaveLength(1);
+    chmodSync(box.rundir, 0o755);
+    await box.tells(RELIEF);
+    await box.recorded("a");
+    expect(box.state("a", "starts")).toBe("3");
+    box.unlock("stopped");
+    await box.runs("stopped");
+    expect(await box.stop()).toBe(0);
   },
 );

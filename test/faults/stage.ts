@@ -5,6 +5,8 @@
  */
 import { test } from "bun:test";
 import {
+  chmodSync,
+  chownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -34,6 +36,8 @@ export function faultTest(name: string, body: () => Promise<void>): void {
   if (NAMESPACE_OBSTACLE === undefined) test.concurrent(name, body);
   else test.skip(`${name} (skipped: ${NAMESPACE_OBSTACLE})`, body);
 }
+
+let users = 0;
 
 export class Stage extends Sandbox {
   readonly #keeper: Bun.Subprocess;
@@ -156,6 +160,20 @@ export class Stage extends Sandbox {
       const leads = readProcess(pid)?.session === pid;
       return leads && readServiceMark(pid)?.service === service;
     });
+  }
+
+  /**
+   * Lets another user run sysmgr in here, one who has no other process: the kernel counts them.
+   * @returns the command that becomes what its further arguments say, as that user.
+   */
+  handOver(): string[] {
+    users += 1;
+    const user = 60_000 + (process.pid % 500) * 10 + users;
+    for (const path of [this.directory, this.sysdir]) {
+      chmodSync(path, 0o755);
+      chownSync(path, user, user);
+    }
+    return ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups"];
   }
 
   /** Waits until a service has exactly one main process, another one than before, and gives its pid. */

@@ -737,6 +737,29 @@ test.concurrent(
 );
 
 test.concurrent(
+  "scripts in a SYSDIR that lies in RUNDIR are not taken for the state of a service",
+  async () => {
+    await using box = new Sandbox();
+    const sysdir = join(box.rundir, "scripts");
+    mkdirSync(sysdir, { recursive: true });
+    for (const name of ["exit", "lock", "starts"]) {
+      box.script(name, FOREVER);
+      renameSync(join(box.sysdir, name), join(sysdir, name));
+    }
+    const pids: number[] = [];
+    for (let round = 0; round < 2; round++) {
+      await box.start(["-s", sysdir]);
+      pids.push(await box.up("lock"), await box.up("exit"));
+      await box.crash();
+    }
+    expect(pids.slice(2)).toEqual(pids.slice(0, 2));
+    await box.start(["-s", sysdir]);
+    expect(await box.stop()).toBe(0);
+    expect(readdirSync(sysdir).toSorted()).toEqual(["exit", "lock", "starts"]);
+  },
+);
+
+test.concurrent(
   "a RUNDIR that cannot be made costs only the files, which are written once it can",
   async () => {
     await using box = new Sandbox();

@@ -103,7 +103,9 @@ test.concurrent(
     box.file("missing", `#!${missing}\n${FOREVER}\n`);
     box.file("forbidden", `#!${forbidden}\n${FOREVER}\n`);
     await box.start();
-    await box.logged(/^sysmgr: missing: cannot start: .*interpreter.*ENOENT/);
+    await box.logged(
+      /^sysmgr: missing: cannot start: its interpreter \S+\/missing does not exist \(ENOENT\)/,
+    );
     await box.logged(/^sysmgr: forbidden: cannot start: .*EACCES/);
     await until(() => box.logOf("missing").length >= 3, "it is tried again");
     expect(box.pid("missing")).toBeUndefined();
