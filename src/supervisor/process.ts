@@ -22,7 +22,7 @@ import {
   status,
 } from "../system/files.ts";
 import { openProcess, sendSignal } from "../system/processes.ts";
-import { whenReadable } from "../system/readiness.ts";
+import { descriptorsToWait, whenReadable } from "../system/readiness.ts";
 import { unmasked } from "../system/signal-mask.ts";
 
 /** What a service is started with. */
@@ -67,6 +67,11 @@ export interface Processes {
   status(pid: number): ProcessStatus | undefined;
 }
 
+/**
+ * Milliseconds that the parent of a process which is not a child gets to wait for it. Until then it is a
+ * zombie, and its group seems to be there.
+ */
+export const REAPING_TIME = 10;
 /** Milliseconds between two looks at adopted processes on a kernel that cannot report their end. */
 const POLL_INTERVAL = 900;
 /**
@@ -101,7 +106,7 @@ export const systemProcesses: Processes = {
 };
 
 function start(request: StartRequest): number {
-  const shortage = shortageOfDescriptors();
+  const shortage = shortageOfDescriptors(0);
   if (shortage !== undefined) throw new StartError(shortage);
   try {
     return spawn([request.path], request);
@@ -120,12 +125,14 @@ function start(request: StartRequest): number {
 /**
  * Every process that is watched takes a descriptor. If the last ones went to a start, no lock could be
  * read and no service be stopped to make room, so some always stay free.
+ * @param needed so many are about to be taken.
  * @returns why not, when there are too few.
  */
-function shortageOfDescriptors(): string | undefined {
+function shortageOfDescriptors(needed: number): string | undefined {
   const spare: number[] = [];
   try {
-    while (spare.length < SPARE_DESCRIPTORS) spare.push(duplicate(STDERR));
+    while (spare.length < SPARE_DESCRIPTORS + needed)
+      spare.push(duplicate(STDERR));
     return undefined;
   } catch (error) {
     return reasonOf(error);
@@ -191,7 +198,7 @@ function startFailure(error: unknown, path: string): string {
 }
 
 function watch(pid: number, onEnd: OnEnd): void {
-  if (shortageOfDescriptors() !== undefined) {
+  if (shortageOfDescriptors(descriptorsToWait()) !== undefined) {
     poll(pid, onEnd);
     return;
   }
@@ -207,7 +214,11 @@ function watch(pid: number, onEnd: OnEnd): void {
     setImmediate(() => onEnd(pid, UNKNOWN_EXIT));
     return;
   }
-  const ended = () => onEnd(pid, UNKNOWN_EXIT);
+  const end = () => onEnd(pid, UNKNOWN_EXIT);
+  const ended = () => {
+    if (isAlive(pid)) setTimeout(end, REAPING_TIME);
+    else end();
+  };
   whenReadable(descriptor, ended, () => poll(pid, onEnd));
 }
 

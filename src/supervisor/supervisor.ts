@@ -16,7 +16,12 @@ import {
 import { examine, exists, listNames } from "../sysdir.ts";
 import { exists as existsAt } from "../system/files.ts";
 import { Adoption, type Found } from "./adopt.ts";
-import { type OnEnd, type Processes, StartError } from "./process.ts";
+import {
+  type OnEnd,
+  type Processes,
+  REAPING_TIME,
+  StartError,
+} from "./process.ts";
 import type { Records } from "./records.ts";
 import { SecondLook } from "./second-look.ts";
 import {
@@ -585,7 +590,10 @@ export class Supervisor {
     const { name, startTicks } = supervised;
     this.#catchUp(supervised);
     supervised.mainEndedAt = this.processes.now();
-    const othersLeft = this.processes.groupAlive(pid, startTicks, undefined);
+    // Somebody else has to wait for what was adopted, and may not have done so yet.
+    const adopted = exit === UNKNOWN_EXIT;
+    const since = adopted ? supervised.mainEndedAt - REAPING_TIME : undefined;
+    const othersLeft = this.processes.groupAlive(pid, startTicks, since);
     this.#handle(supervised, { type: "ended", pid, exit, othersLeft });
     // The next start does not wait for this.
     this.#guard(name, () => this.surroundings.occasion());

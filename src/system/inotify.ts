@@ -1,7 +1,7 @@
 /** What happens in directories, as the kernel tells it (inotify(7)). One queue serves all of a process. */
 import { ptr } from "bun:ffi";
 import { attempt, libc, must, pathArgument } from "./library.ts";
-import { hold } from "./signal-mask.ts";
+import { onInput } from "./sigio.ts";
 
 const MODIFY = 0x2;
 const ATTRIB = 0x4;
@@ -30,11 +30,7 @@ const WATCHED =
   ONLYDIR;
 const O_CLOEXEC = 0o2000000;
 const O_NONBLOCK = 0o4000;
-const O_ASYNC = 0o20000;
 const FLAGS = O_CLOEXEC | O_NONBLOCK;
-const F_SETFL = 4;
-const F_SETOWN = 8;
-const SIGIO = 29;
 
 const BUFFER_BYTES = 16_384;
 const HEADER_BYTES = 16;
@@ -108,20 +104,11 @@ class Inotify {
     }
   }
 
-  /**
-   * The kernel sends SIGIO when there is something in the queue (fcntl(2), O_ASYNC). To wait for it as for
-   * a socket would have Bun wake up once a second, and fs.watch has a thread of its own.
-   */
   #open(path: string): number {
     const queue = must("inotify_init1", path, () =>
       libc().inotify_init1(FLAGS),
     );
-    process.on("SIGIO", () => this.drain());
-    hold(SIGIO);
-    const set = (command: number, value: number) =>
-      must("fcntl", path, () => libc().fcntl(queue, command, value));
-    set(F_SETOWN, process.pid);
-    set(F_SETFL, O_NONBLOCK | O_ASYNC);
+    onInput(queue, () => this.drain());
     return queue;
   }
 

@@ -43,7 +43,9 @@ export function lockFile(descriptor: number): boolean {
  * @throws SystemError on kernels before 5.3 (ENOSYS) or without a free descriptor.
  */
 export function openProcess(pid: number): number | undefined {
-  const result = attempt(() => libc().syscall(SYS_PIDFD_OPEN, pid, 0));
+  const result = attempt(() =>
+    libc().syscall(SYS_PIDFD_OPEN, pid, 0, 0, 0, 0, 0),
+  );
   if (result >= 0) return result;
   if (result === -ESRCH || result === -EINVAL) return undefined;
   throw new SystemError("pidfd_open", -result);
