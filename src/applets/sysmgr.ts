@@ -28,7 +28,7 @@ import { reapOrphans } from "../supervisor/reaper.ts";
 import { Records, removeLeftovers } from "../supervisor/records.ts";
 import { SecondLook } from "../supervisor/second-look.ts";
 import { StderrLog } from "../supervisor/stderr.ts";
-import { type Log, STATE_QUIET, Supervisor } from "../supervisor/supervisor.ts";
+import { type Log, QUIET, Supervisor } from "../supervisor/supervisor.ts";
 import { DirectoryWatch } from "../supervisor/watch.ts";
 import { exists } from "../sysdir.ts";
 import { statusOfExisting } from "../system/files.ts";
@@ -265,7 +265,7 @@ function watchRundir(
   reclaim: () => void,
 ): DirectoryWatch {
   const ownPidAgain = new SecondLook(
-    STATE_QUIET,
+    QUIET,
     () => rundir,
     () => {
       // The lock keeps RUNDIR's inode alive, so that its removal gives no event; that of its pid file does.

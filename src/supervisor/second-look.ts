@@ -32,6 +32,11 @@ export class SecondLook {
     this.#timer ??= setTimeout(() => this.#pass(), this.quiet);
   }
 
+  /** Whether a name is still to be looked at. */
+  isPending(name: string): boolean {
+    return this.#names.has(name);
+  }
+
   #pass(): void {
     this.#timer = undefined;
     for (const [name, since] of [...this.#names]) {

@@ -61,12 +61,10 @@ const THOROUGH_AFTER = 100;
 /** Milliseconds after which something is tried again that the system refused. */
 const RETRY_AFTER = 1000;
 
-/**
- * Milliseconds without a change after which somebody has finished. On a busy machine `rm -r` may have to
- * wait in the midst of its work.
- */
-const ENTRY_QUIET = 10;
-export const STATE_QUIET = 30;
+/** Milliseconds without a change after which somebody has finished. */
+export const QUIET = 10;
+/** The same when a lock is gone: on a busy machine `rm -r` may have to wait in the midst of its work. */
+const QUIET_AFTER_LOCK = 30;
 
 /** Milliseconds after which SYSDIR is read again that could not be. */
 const LIST_AGAIN_AFTER = 2000;
@@ -114,14 +112,23 @@ export class Supervisor {
   /** What has been said of SYSDIR and of names in it, so that it is said once. */
   readonly #said = new Set<string>();
   readonly #entriesAgain = new SecondLook(
-    ENTRY_QUIET,
+    QUIET,
     () => this.configuration.sysdir,
     (name) => this.#guard(name, () => this.#lookAtEntry(name)),
   );
-  readonly #statesAgain = new SecondLook(
-    STATE_QUIET,
+  readonly #locksAgain = new SecondLook(
+    QUIET_AFTER_LOCK,
     (name) => stateDirectory(this.configuration.rundir, name),
     (name) => this.#guard(name, () => this.#lookAtState(name)),
+  );
+  readonly #statesAgain = new SecondLook(
+    QUIET,
+    (name) => stateDirectory(this.configuration.rundir, name),
+    (name) => {
+      // What goes with its lock is not to be made again before that is known.
+      if (this.#locksAgain.isPending(name)) return;
+      this.#guard(name, () => this.#lookAtState(name));
+    },
   );
   /** What is to be logged once everything else is done: nobody waits for it. */
   readonly #untold: { name: string; level: "info" | "warn"; text: string }[] =
@@ -207,7 +214,7 @@ export class Supervisor {
    */
   lockChanged(name: string, movedAway: boolean): void {
     this.#lookAtLock(name, movedAway ? "moved away" : "touched");
-    this.stateChanged(name);
+    if (this.#services.has(name)) this.#locksAgain.note(name);
   }
 
   /** Something happened to a service's state; its files are verified once things are quiet. */
