@@ -18,6 +18,7 @@ export type Verdict =
   | "unknown";
 
 const STAMPS = 1_000_000n;
+const HINTS = 1000n;
 const NANOSECONDS_PER_MILLISECOND = 1_000_000n;
 
 let boot: string | undefined;
@@ -41,6 +42,14 @@ export function stampedTime(status: Identity, startedAt: number): bigint {
     BigInt(Math.floor(startedAt)) * NANOSECONDS_PER_MILLISECOND +
     stampOf(status)
   );
+}
+
+/**
+ * A number below one thousand that hints at a pid. It is kept in the nanoseconds of the file that says how the
+ * process ended, for the case that its pid file is lost while others of its group are left.
+ */
+export function hintAt(pid: number): bigint {
+  return BigInt(pid) % HINTS;
 }
 
 /**

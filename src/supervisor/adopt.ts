@@ -4,7 +4,7 @@
  */
 import { errorCode } from "../errors.ts";
 import { toMilliseconds } from "../files.ts";
-import { isAlive, stampOf, verify } from "../identity.ts";
+import { hintAt, isAlive, stampOf, verify } from "../identity.ts";
 import {
   processOwner,
   type ProcessStatus,
@@ -80,11 +80,11 @@ export class Adoption {
     if (state.is === "absent" && !this.#marked.has(service)) return undefined;
     if (state.is !== "present") {
       const found = this.#findUnrecorded(rundir, service);
+      if (found !== undefined) return found;
       // Garbage still says that something ran; a service that is down has no pid file.
-      return (
-        found ??
-        (state.is === "garbage" ? this.#findLeaderless(service) : found)
-      );
+      return state.is === "garbage"
+        ? this.#findLeaderless(service)
+        : this.#findLeft(rundir, service);
     }
     const { value: pid, modified } = state;
     const startedAt = toMilliseconds(modified);
@@ -100,7 +100,9 @@ export class Adoption {
     if (found !== undefined && this.#wasLastStart(rundir, service, found))
       return found;
     // A stranger's pid says, as garbage does, that something ran, but not in which group.
-    return isAlive(pid) ? this.#findLeaderless(service) : undefined;
+    return isAlive(pid)
+      ? this.#findLeaderless(service)
+      : this.#findLeft(rundir, service);
   }
 
   /**
@@ -141,11 +143,27 @@ export class Adoption {
     );
   }
 
-  /** What is left of a service whose main process has ended: a session of its own without a leader. */
-  #findLeaderless(service: string): Found | undefined {
+  /** What is left of the process whose end was recorded last, and whose pid file somebody has taken away. */
+  #findLeft(rundir: string, service: string): Found | undefined {
+    const exit = readExit(rundir, service);
+    if (exit.is !== "present" || !isOwnTime(exit.modified)) return undefined;
+    const hint = exit.modified % 1000n;
+    return this.#findLeaderless(service, (pid) => hintAt(pid) === hint);
+  }
+
+  /**
+   * What is left of a service whose main process has ended: a session of its own without a leader.
+   * @param mayBe says whether the leader may have had a pid.
+   */
+  #findLeaderless(
+    service: string,
+    mayBe: (pid: number) => boolean = () => true,
+  ): Found | undefined {
     const left = (this.#marked.get(service) ?? []).filter(
       ({ group, session }) =>
-        group === session && readProcess(session)?.ended !== false,
+        group === session &&
+        mayBe(session) &&
+        readProcess(session)?.ended !== false,
     );
     const [first] = left;
     // With several, nobody can tell which is the service's own and which a session that it has started.
@@ -241,8 +259,8 @@ function wasMadeBy(script: string, pid: number): boolean {
 }
 
 /**
- * Whether a file's time of change is one that sysmgr gives: whole milliseconds, or a little after such a
- * one (records.ts). What somebody else has written has any time, and tells of no end.
+ * Whether a file's time of change is one that sysmgr gives: whole milliseconds, and a hint below one
+ * thousand nanoseconds (records.ts). What somebody else has written has any time, and tells of no end.
  */
 function isOwnTime(modified: bigint): boolean {
   return modified % 1_000_000n < 1000n;

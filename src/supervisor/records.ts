@@ -16,7 +16,7 @@ import {
   replaceFile,
   temporaryOwner,
 } from "../files.ts";
-import { isAlive, stampedTime } from "../identity.ts";
+import { hintAt, isAlive, stampedTime } from "../identity.ts";
 import { readProcess } from "../proc.ts";
 import {
   type Exit,
@@ -69,6 +69,7 @@ export interface RecordsListener {
   info(text: string): void;
 }
 
+const NANOSECONDS_PER_MILLISECOND = 1_000_000n;
 /** Milliseconds after which writing is tried again. */
 const RETRY_INTERVAL = 1000;
 
@@ -162,7 +163,8 @@ export class Records {
 
   recordExit(service: string, exit: Exit): void {
     const record = this.of(service);
-    record.exit = { value: exit, at: nowAfter(record.starts) };
+    const at = endOf(record.pid?.value, record.starts);
+    record.exit = { value: exit, at };
     this.#later(service, "exit");
   }
 
@@ -524,6 +526,18 @@ function nowAfter(other: Dated<unknown> | undefined): bigint {
   const now = BigInt(Date.now()) * 1_000_000n;
   const earliest = other === undefined ? now : other.at + 1n;
   return now > earliest ? now : earliest;
+}
+
+/** The time for an exit: after the start, and with a hint at the process that has ended (identity.ts). */
+function endOf(
+  pid: number | undefined,
+  starts: Dated<number> | undefined,
+): bigint {
+  const now = nowAfter(starts);
+  if (pid === undefined) return now;
+  const whole = now - (now % NANOSECONDS_PER_MILLISECOND);
+  const hinted = whole + hintAt(pid);
+  return hinted >= now ? hinted : hinted + NANOSECONDS_PER_MILLISECOND;
 }
 
 function dateFile(

@@ -452,9 +452,14 @@ test.concurrent("adopted services are stopped by a shutdown", async () => {
   expect(box.leftovers()).toBeEmpty();
 });
 
-test.concurrent(
-  "what a service has left behind is stopped by the next sysmgr although its pid file names a stranger",
-  async () => {
+test.concurrent.each([
+  "names a stranger",
+  "names nobody",
+  "makes no sense",
+  "is gone",
+])(
+  "what a service has left behind is stopped by the next sysmgr although its pid file %s",
+  async (how) => {
     await using box = new Sandbox();
     box.script(
       "a",
@@ -468,14 +473,44 @@ test.concurrent(
     const [orphan] = box.processes().filter((pid) => pid !== first);
     await box.crash();
     const stranger = box.bystander();
-    writeFileSync(join(box.rundir, "a", "pid"), `${stranger.pid}\n`);
+    const file = join(box.rundir, "a", "pid");
+    if (how === "names a stranger") writeFileSync(file, `${stranger.pid}\n`);
+    if (how === "names nobody") writeFileSync(file, "4194303\n");
+    if (how === "makes no sense") writeFileSync(file, "sense\n");
+    if (how === "is gone") rmSync(file);
     await box.start(["-t", "1"]);
     await until(
       () => orphan !== undefined && !isRunning(orphan),
       "what it has left behind is gone",
     );
-    await box.up("a", stranger.pid);
+    await until(
+      () => isRunning(box.pid("a") ?? 0),
+      "it has been started again",
+    );
+    expect(box.processes()).not.toContain(first);
     expect(isRunning(stranger.pid)).toBeTrue();
+  },
+);
+
+test.concurrent(
+  "a daemon that a service has started and left is not stopped by the next sysmgr",
+  async () => {
+    await using box = new Sandbox();
+    // It leads no session of its own, as daemon(3) does it.
+    box.script(
+      "a",
+      "setsid sh -c 'sleep 1001 & echo $! > \"$DIR/daemon\"'; exec sleep 1000",
+    );
+    await box.start();
+    const first = await box.up("a");
+    const daemon = Number(await until(() => box.read("daemon"), "it runs"));
+    box.lock("a", "TERM");
+    await box.down("a");
+    await box.crash();
+    await box.start();
+    expect(await box.stop()).toBe(0);
+    expect(first).not.toBe(daemon);
+    expect(isRunning(daemon)).toBeTrue();
   },
 );
 
