@@ -66,7 +66,9 @@ export class Ring {
   readonly #layout: Layout;
   readonly #queues: DataView;
   readonly #requests: DataView;
+  /** Who waits, by a number that is never used again. */
   readonly #waiting = new Map<number, () => void>();
+  #last = 0;
 
   /** @throws SystemError where the kernel cannot do this, or does not let this process do it. */
   constructor() {
@@ -93,15 +95,16 @@ export class Ring {
    */
   whenReadable(descriptor: number, readable: () => void): void {
     const { tail, head } = this.#layout;
-    this.#waiting.set(descriptor, readable);
-    this.#put(0, OP_POLL_ADD, LINK, descriptor, 0, 0, POLLIN, descriptor);
+    const mark = ++this.#last;
+    this.#waiting.set(mark, readable);
+    this.#put(0, OP_POLL_ADD, LINK, descriptor, 0, 0, POLLIN, mark);
     this.#put(1, OP_WRITE, 0, this.#output, Number(byteAddress), 1, 0, 0);
     const first = this.#queues.getUint32(tail, true);
     this.#queues.setUint32(tail, first + 2, true);
     const taken = attempt(() => enter(this.#descriptor, 2, 0));
     if (taken !== 2) {
       this.#queues.setUint32(tail, this.#queues.getUint32(head, true), true);
-      this.#waiting.delete(descriptor);
+      this.#waiting.delete(mark);
       throw new SystemError("io_uring_enter", taken < 0 ? -taken : ENOMEM);
     }
   }
@@ -140,10 +143,11 @@ export class Ring {
     const ended: number[] = [];
     do this.#take(ended);
     while (this.#refill());
-    for (const descriptor of ended) {
-      const readable = this.#waiting.get(descriptor);
-      this.#waiting.delete(descriptor);
-      readable?.();
+    for (const mark of ended) {
+      const readable = this.#waiting.get(mark);
+      this.#waiting.delete(mark);
+      // Each by itself, so that an error of one does not concern the others.
+      if (readable !== undefined) setImmediate(readable);
     }
   }
 
