@@ -387,7 +387,7 @@ export class Records {
       removeFile(path);
       return;
     }
-    if (!present) ensureDirectory(stateDirectory(this.rundir, service));
+    if (!present) this.#makeDirectory(service);
     const finish = (temporary: string) => dateFile(temporary, file, record);
     try {
       replaceFile(path, `${value}\n`, finish);
@@ -423,8 +423,10 @@ export class Records {
   }
 
   #makeDirectory(service: string): void {
-    this.#checkDirectory(service);
-    ensureDirectory(stateDirectory(this.rundir, service));
+    const path = stateDirectory(this.rundir, service);
+    if (!this.#checkDirectory(service)) ensureDirectory(path);
+    // To a link that has come in between nothing is written.
+    if (!this.#checkDirectory(service)) ensureDirectory(path);
   }
 
   /** @returns whether the directory is there. */
