@@ -126,6 +126,11 @@ function run(
     records.close();
     exit(code);
   };
+  const occasion = () => {
+    for (const directory of directories) directory.check();
+    // An ended service may have hidden others that have ended.
+    reapOrphans();
+  };
   const supervisor = new Supervisor(
     configuration,
     systemProcesses,
@@ -137,13 +142,10 @@ function run(
         instance.clear();
         leave(OK);
       },
-      occasion() {
-        for (const directory of directories) directory.check();
-        // An ended service may have hidden others that have ended.
-        reapOrphans();
-      },
+      occasion,
       catchUp() {
         inotify.drain();
+        occasion();
         return directories.every(({ isComplete }) => isComplete);
       },
     },
@@ -157,10 +159,11 @@ function run(
     watchSysdir(sysdir, supervisor, log),
     watchRundir(rundir, supervisor, records, log, () => {
       const other = instance.reclaim();
-      if (other === undefined) return;
+      if (other === undefined) return true;
       // Whoever has the run directory now has taken over the services, too.
       log.warn(`${rundir}: ${other}; leaving it to that one`);
       leave(FAILED);
+      return false;
     }),
   );
   for (const directory of directories) directory.open();
@@ -262,7 +265,7 @@ function watchRundir(
   supervisor: Supervisor,
   records: Records,
   log: Log,
-  reclaim: () => void,
+  reclaim: () => boolean,
 ): DirectoryWatch {
   const ownPidAgain = new SecondLook(
     QUIET,
@@ -285,7 +288,7 @@ function watchRundir(
     replaced: (present) => {
       if (!present) log.warn(`${rundir}: not there any more, making it again`);
       // It is claimed before anything is written, so that no second sysmgr comes in between.
-      reclaim();
+      if (!reclaim()) return;
       supervisor.rundirReplaced();
       if (!present) watch.check();
     },

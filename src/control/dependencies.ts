@@ -9,6 +9,7 @@ import {
   readInto,
   setModified,
   status,
+  statusOfExisting,
 } from "../system/files.ts";
 import { look, type Places } from "./view.ts";
 
@@ -16,6 +17,9 @@ import { look, type Places } from "./view.ts";
 const SCRIPT_BYTES = 65_536;
 /** A script that has run so long (milliseconds) without waiting is not going to. */
 const BEGINNING = 2000;
+/** Nanoseconds. What sysmgr writes itself is less than the trace past the millisecond. */
+const MILLISECOND = 1_000_000n;
+const TRACE = 500_000n;
 
 /** What a service is to those that wait for it. */
 export type DependencyState = "up" | "down" | "beginning";
@@ -32,27 +36,26 @@ export function dependencyState(places: Places, name: string): DependencyState {
   const path = `${places.sysdir}/${name}`;
   const past =
     Date.now() - view.since > BEGINNING ||
-    hasPassed(places, name, view.since) ||
+    hasPassed(places, name) ||
     !mentionsDepends(path) ||
     !stillRuns(view.pid, path);
   return past ? "up" : "beginning";
 }
 
 /**
- * Leaves a trace that a script has come past its sysmgr-depends: the time of change of `starts`, which
- * is written before the start, becomes later than that.
+ * Leaves a trace that a script has come past its sysmgr-depends: half a millisecond more in the time of change
+ * of `starts`, which is written before each start and goes on to tell when that was.
  * @throws the system's error.
  */
 export function leaveTrace(rundir: string, service: string): void {
-  const now = BigInt(Date.now()) * 1_000_000n;
-  setModified(statePath(rundir, service, "starts"), now);
+  const path = statePath(rundir, service, "starts");
+  const { modified } = statusOfExisting(path);
+  setModified(path, modified - (modified % MILLISECOND) + TRACE);
 }
 
-function hasPassed(places: Places, name: string, startedAt: number): boolean {
-  const path = statePath(places.rundir, name, "starts");
-  const found = status(path);
-  // The start is known to the millisecond only, and `starts` may be of the same one.
-  return found !== undefined && Math.floor(found.modifiedAt) > startedAt;
+function hasPassed(places: Places, name: string): boolean {
+  const found = status(statePath(places.rundir, name, "starts"));
+  return found !== undefined && found.modified % MILLISECOND >= TRACE;
 }
 
 function mentionsDepends(path: string): boolean {

@@ -14,7 +14,7 @@ import {
   UNKNOWN_EXIT,
 } from "../rundir.ts";
 import { examine, exists, listNames } from "../sysdir.ts";
-import { exists as existsAt } from "../system/files.ts";
+import { exists as existsAt, linkStatus } from "../system/files.ts";
 import { Adoption, type Found } from "./adopt.ts";
 import {
   type OnEnd,
@@ -84,6 +84,8 @@ interface Supervised {
   lockLook: ReturnType<typeof setTimeout> | undefined;
   /** Changes of the entry may give no event. */
   hidden: boolean;
+  /** When the entry was changed last, as far as is known; milliseconds since 1970. */
+  changed: number | undefined;
   /** Why the entry is not usable, as it was last reported. */
   reported: string | undefined;
   lockReported: string | undefined;
@@ -237,6 +239,7 @@ export class Supervisor {
     if (known === undefined) this.#lookAtLock(name);
     this.#clearLook(supervised);
     supervised.hidden = entry.hidden;
+    supervised.changed = entry.is === "service" ? entry.changed : undefined;
     if (entry.is === "service") {
       this.#usable(supervised, entry.changed);
       return;
@@ -389,6 +392,7 @@ export class Supervisor {
       service: newService(this.configuration.stopTimeout),
       startTicks: undefined,
       hidden: false,
+      changed: undefined,
       mainEndedAt: Number.NEGATIVE_INFINITY,
       deadline: undefined,
       look: undefined,
@@ -442,9 +446,11 @@ export class Supervisor {
     try {
       return readLock(this.configuration.rundir, name);
     } catch (error) {
+      const seen = this.#seeLock(name);
+      if (seen === "absent")
+        return { lock: { is: seen }, complete: true } as const;
       // Where not even that can be seen, what was known before holds on, until the directory is changed.
-      const path = statePath(this.configuration.rundir, name, "lock");
-      if (supervised.lockKnown && !existsAt(path)) return undefined;
+      if (seen === "hidden" && supervised.lockKnown) return undefined;
       // It is there, so it holds; what it says cannot be known.
       const why = `its lock cannot be read: ${reasonOf(error)}`;
       const { is } = supervised.service.phase;
@@ -456,6 +462,17 @@ export class Supervisor {
         RETRY_AFTER,
       );
       return undefined;
+    }
+  }
+
+  /** Looks for a lock that cannot be read, which takes no descriptor. */
+  #seeLock(name: string): "absent" | "there" | "hidden" {
+    const path = statePath(this.configuration.rundir, name, "lock");
+    try {
+      return linkStatus(path) === undefined ? "absent" : "there";
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      return errorCode(error) === "EACCES" ? "hidden" : "there";
     }
   }
 
@@ -594,7 +611,7 @@ export class Supervisor {
   }
 
   #ended(supervised: Supervised, pid: number, exit: Exit): void {
-    const { name, startTicks } = supervised;
+    const { startTicks } = supervised;
     this.#catchUp(supervised);
     supervised.mainEndedAt = this.processes.now();
     // Somebody else has to wait for what was adopted, and may not have done so yet.
@@ -602,8 +619,6 @@ export class Supervisor {
     const since = adopted ? supervised.mainEndedAt - REAPING_TIME : undefined;
     const othersLeft = this.processes.groupAlive(pid, startTicks, since);
     this.#handle(supervised, { type: "ended", pid, exit, othersLeft });
-    // The next start does not wait for this.
-    this.#guard(name, () => this.surroundings.occasion());
   }
 
   #forget(supervised: Supervised): void {
@@ -662,11 +677,19 @@ export class Supervisor {
   }
 
   /** What happened before a start may not be known yet, and must count before it. */
-  #catchUp({ name, hidden }: Supervised): void {
+  #catchUp(supervised: Supervised): void {
+    const { name } = supervised;
     const complete = this.#guard(name, () => this.surroundings.catchUp());
-    if (complete === true && !hidden) return;
+    if (complete === true && this.#isAsKnown(supervised)) return;
     this.#guard(name, () => this.#lookAtEntry(name));
     this.#guard(name, () => this.#lookAtLock(name));
+  }
+
+  /** Whether the entry has not changed, not even by another name of it, which gives no event. */
+  #isAsKnown({ name, hidden, changed }: Supervised): boolean {
+    if (hidden) return false;
+    const path = `${this.configuration.sysdir}/${name}`;
+    return this.#guard(name, () => linkStatus(path)?.changedAt) === changed;
   }
 
   #checkAllDown(): void {

@@ -66,6 +66,7 @@ export class DirectoryWatch implements Watcher {
   }
 
   #check(again: boolean): void {
+    if (this.#closed) return;
     const identity = directoryIdentity(this.path);
     const replaced = identity !== this.#identity;
     if (!replaced && !again) return;

@@ -20,7 +20,7 @@ export function whenReadable(
   readable: () => void,
   failed: () => void,
 ): void {
-  ring ??= openRing();
+  if (ring === undefined) ring = openRing();
   if (ring === null) {
     whenReadableAsSocket(descriptor, readable, failed);
     return;

@@ -18,8 +18,8 @@ const OP_WRITE = 23;
 const LINK = 4;
 const POLLIN = 1;
 const OVERFLOWN = 2;
-/** One memory for both queues, no completion is dropped, and, with FAST_POLL, a kernel that can do all this (5.7). */
-const NEEDED_FEATURES = 0x1 | 0x2 | 0x20;
+/** One memory for both queues, no completion is dropped, and, with POLL_32BITS, a kernel that can do all this (5.9). */
+const NEEDED_FEATURES = 0x1 | 0x2 | 0x40;
 
 const O_CLOEXEC = 0o2000000;
 const O_NONBLOCK = 0o4000;
@@ -40,8 +40,6 @@ const WRITTEN = 0n;
 /** The ring and both ends of its pipe. */
 export const RING_DESCRIPTORS = 3;
 
-const byte = new Uint8Array([1]);
-const byteAddress = ptr(byte);
 const scratch = new Uint8Array(64);
 const scratchAddress = ptr(scratch);
 
@@ -66,6 +64,8 @@ export class Ring {
   readonly #layout: Layout;
   readonly #queues: DataView;
   readonly #requests: DataView;
+  /** What is written into the pipe; the kernel has its address for as long as anybody waits. */
+  readonly #byte = new Uint8Array([1]);
   /** Who waits, by a number that is never used again. */
   readonly #waiting = new Map<number, () => void>();
   #last = 0;
@@ -98,7 +98,7 @@ export class Ring {
     const mark = ++this.#last;
     this.#waiting.set(mark, readable);
     this.#put(0, OP_POLL_ADD, LINK, descriptor, 0, 0, POLLIN, mark);
-    this.#put(1, OP_WRITE, 0, this.#output, Number(byteAddress), 1, 0, 0);
+    this.#put(1, OP_WRITE, 0, this.#output, Number(ptr(this.#byte)), 1, 0, 0);
     const first = this.#queues.getUint32(tail, true);
     this.#queues.setUint32(tail, first + 2, true);
     const taken = attempt(() => enter(this.#descriptor, 2, 0));
