@@ -358,6 +358,40 @@ test.concurrent(
 );
 
 test.concurrent(
+  "what a service starts in another session once it has waited is not taken for the service",
+  async () => {
+    await using box = new Sandbox();
+    box.script("a", "sysmgr-depends b; setsid sleep 1001 & exec sleep 1000");
+    box.script("b", FOREVER);
+    box.lock("b", "TERM");
+    await box.start();
+    const pid = await box.up("a");
+    await until(() => box.state("a", "waiting") === "b", "it waits");
+    // The wait is longer than anything is late.
+    await Bun.sleep(1500);
+    box.unlock("b");
+    await box.up("b");
+    await until(
+      () =>
+        box
+          .processes()
+          .some(
+            (each) =>
+              each !== pid &&
+              each !== box.pid("b") &&
+              readProcess(each)?.session === each,
+          ),
+      "one has moved away",
+    );
+    await box.crash();
+    rmSync(join(box.rundir, "a", "pid"));
+    await box.start();
+    await box.logged(/: a: adopted/);
+    expect(box.pid("a")).toBe(pid);
+  },
+);
+
+test.concurrent(
   "killed and started again it takes over what runs and restarts nothing",
   async () => {
     await using box = new Sandbox();
