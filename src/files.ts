@@ -160,9 +160,12 @@ export function temporaryOwner(name: string): number | undefined {
   return match === null ? undefined : Number(match[1]);
 }
 
+/** In a file's time of change. */
+export const NANOSECONDS_PER_MILLISECOND = 1_000_000n;
+
 /** Turns a file's time of change, in nanoseconds, into the milliseconds that JavaScript's clock counts. */
 export function toMilliseconds(nanoseconds: bigint): number {
-  return Number(nanoseconds / 1_000_000n);
+  return Number(nanoseconds / NANOSECONDS_PER_MILLISECOND);
 }
 
 /** Whether an error says that there is nothing of that name. */

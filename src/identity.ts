@@ -5,6 +5,7 @@
  * nanoseconds, as a stamp made of the pid, the kernel's start time and the boot. Unlike a time of day
  * it holds when the system clock is set.
  */
+import { NANOSECONDS_PER_MILLISECOND } from "./files.ts";
 import { sendSignal } from "./system/processes.ts";
 import { bootIdentity, type ProcessStatus, readProcess } from "./proc.ts";
 
@@ -19,7 +20,6 @@ export type Verdict =
 
 const STAMPS = 1_000_000n;
 const HINTS = 1000n;
-const NANOSECONDS_PER_MILLISECOND = 1_000_000n;
 
 let boot: string | undefined;
 
@@ -50,6 +50,12 @@ export function stampedTime(status: Identity, startedAt: number): bigint {
  */
 export function hintAt(pid: number): bigint {
   return BigInt(pid) % HINTS;
+}
+
+/** The hint that a time of change holds; undefined where it holds none, because somebody else has set it. */
+export function hintIn(modified: bigint): bigint | undefined {
+  const hint = modified % NANOSECONDS_PER_MILLISECOND;
+  return hint < HINTS ? hint : undefined;
 }
 
 /**

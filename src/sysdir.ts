@@ -83,7 +83,7 @@ function examinePath(path: string, name: string, sysdir: string): Entry {
   if (danger !== undefined) return unusable(danger, hidden);
   if (!isExecutable(path, file)) return unusable("not executable", hidden);
   const changed = Math.max(link.changedAt, file.changedAt);
-  return { is: "service", changed, hidden: hidden || file.links > 1 };
+  return { is: "service", changed, hidden };
 }
 
 function isExecutable(path: string, file: FileStatus): boolean {

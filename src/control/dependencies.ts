@@ -1,5 +1,6 @@
 /** Which services are up, and whether those that are not wait for each other in a circle. */
 import { errorCode } from "../errors.ts";
+import { NANOSECONDS_PER_MILLISECOND } from "../files.ts";
 import { readArguments } from "../proc.ts";
 import { readWaiting, statePath } from "../rundir.ts";
 import {
@@ -18,7 +19,6 @@ const SCRIPT_BYTES = 65_536;
 /** A script that has run so long (milliseconds) without waiting is not going to. */
 const BEGINNING = 2000;
 /** Nanoseconds. What sysmgr writes itself is less than the trace past the millisecond. */
-const MILLISECOND = 1_000_000n;
 const TRACE = 500_000n;
 
 /** What a service is to those that wait for it. */
@@ -50,12 +50,17 @@ export function dependencyState(places: Places, name: string): DependencyState {
 export function leaveTrace(rundir: string, service: string): void {
   const path = statePath(rundir, service, "starts");
   const { modified } = statusOfExisting(path);
-  setModified(path, modified - (modified % MILLISECOND) + TRACE);
+  setModified(
+    path,
+    modified - (modified % NANOSECONDS_PER_MILLISECOND) + TRACE,
+  );
 }
 
 function hasPassed(places: Places, name: string): boolean {
   const found = status(statePath(places.rundir, name, "starts"));
-  return found !== undefined && found.modified % MILLISECOND >= TRACE;
+  return (
+    found !== undefined && found.modified % NANOSECONDS_PER_MILLISECOND >= TRACE
+  );
 }
 
 function mentionsDepends(path: string): boolean {

@@ -4,7 +4,7 @@
  */
 import { errorCode } from "../errors.ts";
 import { toMilliseconds } from "../files.ts";
-import { hintAt, isAlive, stampOf, verify } from "../identity.ts";
+import { hintAt, hintIn, isAlive, stampOf, verify } from "../identity.ts";
 import {
   processOwner,
   type ProcessStatus,
@@ -116,7 +116,7 @@ export class Adoption {
     const ended =
       starts.is === "present" &&
       exit.is === "present" &&
-      isOwnTime(exit.modified) &&
+      hintIn(exit.modified) !== undefined &&
       exit.modified >= starts.modified;
     const leaders = (this.#marked.get(service) ?? []).filter(
       (status) => status.pid === status.session,
@@ -146,8 +146,8 @@ export class Adoption {
   /** What is left of the process whose end was recorded last, and whose pid file somebody has taken away. */
   #findLeft(rundir: string, service: string): Found | undefined {
     const exit = readExit(rundir, service);
-    if (exit.is !== "present" || !isOwnTime(exit.modified)) return undefined;
-    const hint = exit.modified % 1000n;
+    const hint = exit.is === "present" ? hintIn(exit.modified) : undefined;
+    if (hint === undefined) return undefined;
     return this.#findLeaderless(service, (pid) => hintAt(pid) === hint);
   }
 
@@ -256,14 +256,6 @@ function wasMadeBy(script: string, pid: number): boolean {
     if (errorCode(error) === undefined) throw error;
     return false;
   }
-}
-
-/**
- * Whether a file's time of change is one that sysmgr gives: whole milliseconds, and a hint below one
- * thousand nanoseconds (records.ts). What somebody else has written has any time, and tells of no end.
- */
-function isOwnTime(modified: bigint): boolean {
-  return modified % 1_000_000n < 1000n;
 }
 
 /** Without /proc a living leader of a session is watched but never signalled. */

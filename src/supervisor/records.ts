@@ -11,6 +11,7 @@ import { errorCode, reasonOf } from "../errors.ts";
 import {
   ensureDirectory,
   isAbsence,
+  NANOSECONDS_PER_MILLISECOND,
   removeFile,
   removeTree,
   replaceFile,
@@ -69,7 +70,6 @@ export interface RecordsListener {
   info(text: string): void;
 }
 
-const NANOSECONDS_PER_MILLISECOND = 1_000_000n;
 /** Milliseconds after which writing is tried again. */
 const RETRY_INTERVAL = 1000;
 
@@ -525,7 +525,7 @@ function stampFile(
 
 /** The order of starts and exits must show in their files, however coarse or wrong the clock is. */
 function nowAfter(other: Dated<unknown> | undefined): bigint {
-  const now = BigInt(Date.now()) * 1_000_000n;
+  const now = BigInt(Date.now()) * NANOSECONDS_PER_MILLISECOND;
   const earliest = other === undefined ? now : other.at + 1n;
   return now > earliest ? now : earliest;
 }

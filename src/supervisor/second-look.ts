@@ -6,6 +6,8 @@
 import { errorCode } from "../errors.ts";
 import { status } from "../system/files.ts";
 
+/** Milliseconds without a change after which somebody has finished, in most cases. */
+export const QUIET = 10;
 /** A directory that never is quiet is looked at all the same after so many milliseconds. */
 const LONGEST_WAIT = 60;
 

@@ -14,7 +14,7 @@ import {
   UNKNOWN_EXIT,
 } from "../rundir.ts";
 import { examine, exists, listNames } from "../sysdir.ts";
-import { exists as existsAt, linkStatus } from "../system/files.ts";
+import { linkStatus } from "../system/files.ts";
 import { Adoption, type Found } from "./adopt.ts";
 import {
   type OnEnd,
@@ -23,7 +23,7 @@ import {
   StartError,
 } from "./process.ts";
 import type { Records } from "./records.ts";
-import { SecondLook } from "./second-look.ts";
+import { QUIET, SecondLook } from "./second-look.ts";
 import {
   type Action,
   deadlineOf,
@@ -44,7 +44,7 @@ export interface Log {
 export interface Surroundings {
   /** A shutdown has brought everything down. */
   allDown(): void;
-  /** A service has ended, or the like: a chance to look at what gives no event. */
+  /** A chance to look at what gives no event. */
   occasion(): void;
   /** Lets every event come that is due; @returns false where there may be changes without one. */
   catchUp(): boolean;
@@ -61,9 +61,7 @@ const THOROUGH_AFTER = 100;
 /** Milliseconds after which something is tried again that the system refused. */
 const RETRY_AFTER = 1000;
 
-/** Milliseconds without a change after which somebody has finished. */
-export const QUIET = 10;
-/** The same when a lock is gone: on a busy machine `rm -r` may have to wait in the midst of its work. */
+/** The quiet that is waited for (second-look.ts) when a lock is gone: on a busy machine `rm -r` may have to wait in the midst of its work. */
 const QUIET_AFTER_LOCK = 30;
 
 /** Milliseconds after which SYSDIR is read again that could not be. */
@@ -82,9 +80,10 @@ interface Supervised {
   /** Looks at the entry, or at the lock, once more. */
   look: ReturnType<typeof setTimeout> | undefined;
   lockLook: ReturnType<typeof setTimeout> | undefined;
-  /** Changes of the entry may give no event. */
-  hidden: boolean;
-  /** When the entry was changed last, as far as is known; milliseconds since 1970. */
+  /**
+   * When the entry was changed last, in milliseconds since 1970; undefined where it is to be looked at again
+   * before each start, because that does not show all changes.
+   */
   changed: number | undefined;
   /** Why the entry is not usable, as it was last reported. */
   reported: string | undefined;
@@ -238,8 +237,8 @@ export class Supervisor {
     // A lock may have been waiting for the service to appear.
     if (known === undefined) this.#lookAtLock(name);
     this.#clearLook(supervised);
-    supervised.hidden = entry.hidden;
-    supervised.changed = entry.is === "service" ? entry.changed : undefined;
+    const shows = entry.is === "service" && !entry.hidden;
+    supervised.changed = shows ? entry.changed : undefined;
     if (entry.is === "service") {
       this.#usable(supervised, entry.changed);
       return;
@@ -288,7 +287,7 @@ export class Supervisor {
     if (event === "touched") return false;
     // It may be gone because the run directory is, and be written again when that is noticed.
     this.surroundings.occasion();
-    return !existsAt(statePath(this.configuration.rundir, name, "lock"));
+    return this.#seeLock(name) === "absent";
   }
 
   /** The run directory is a new one: locks that were in force are in force there, too. */
@@ -391,7 +390,6 @@ export class Supervisor {
       name,
       service: newService(this.configuration.stopTimeout),
       startTicks: undefined,
-      hidden: false,
       changed: undefined,
       mainEndedAt: Number.NEGATIVE_INFINITY,
       deadline: undefined,
@@ -579,7 +577,7 @@ export class Supervisor {
     } catch (error) {
       this.records.uncountStart(name);
       // Whatever is in the way may have come without an event.
-      supervised.hidden = true;
+      supervised.changed = undefined;
       const reason =
         error instanceof StartError ? error.message : reasonOf(error);
       this.#handle(supervised, { type: "startFailed", reason });
@@ -686,8 +684,8 @@ export class Supervisor {
   }
 
   /** Whether the entry has not changed, not even by another name of it, which gives no event. */
-  #isAsKnown({ name, hidden, changed }: Supervised): boolean {
-    if (hidden) return false;
+  #isAsKnown({ name, changed }: Supervised): boolean {
+    if (changed === undefined) return false;
     const path = `${this.configuration.sysdir}/${name}`;
     return this.#guard(name, () => linkStatus(path)?.changedAt) === changed;
   }

@@ -34,8 +34,6 @@ export const StatusBuffer = {
 
 /** One file at one moment: takes the kernel's last answer out of the buffer. */
 export class FileStatus {
-  /** How many names it has. */
-  readonly links = fields.getUint32(16, true);
   readonly owner = fields.getUint32(20, true);
   readonly #mode = fields.getUint16(28, true);
   readonly #inodeLow = fields.getUint32(32, true);

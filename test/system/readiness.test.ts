@@ -8,13 +8,15 @@ import {
 import { until } from "../integration/sandbox.ts";
 import { openDescriptors } from "../temporary.ts";
 
-const WAYS = [whenReadable, whenReadableAsSocket];
+const WAYS = [whenReadable, whenReadableAsSocket].map(
+  (wait) => [wait.name, wait] as const,
+);
 /** More than one queue of the kernel holds. */
 const MANY = 40;
 
 test.each(WAYS)(
-  "%p tells of each end once, and keeps nothing open",
-  async (wait) => {
+  "%s tells of each end once, and keeps nothing open",
+  async (_, wait) => {
     // What either way needs for itself is opened by the first use.
     await watch(wait, [sleeper()]);
     const before = openDescriptors();
@@ -24,18 +26,15 @@ test.each(WAYS)(
   },
 );
 
-test.each(WAYS.map((wait) => [wait.name, wait] as const))(
-  "%s tells of an end that came before",
-  async (_, wait) => {
-    const child = Bun.spawn(["sleep", "1000"]);
-    const descriptor = open(child.pid);
-    child.kill("SIGKILL");
-    await child.exited;
-    let told = 0;
-    wait(descriptor, () => (told += 1), fail);
-    await until(() => told === 1, "it is told");
-  },
-);
+test.each(WAYS)("%s tells of an end that came before", async (_, wait) => {
+  const child = Bun.spawn(["sleep", "1000"]);
+  const descriptor = open(child.pid);
+  child.kill("SIGKILL");
+  await child.exited;
+  let told = 0;
+  wait(descriptor, () => (told += 1), fail);
+  await until(() => told === 1, "it is told");
+});
 
 test("of many that wait, only what has ended is told", async () => {
   const children = [sleeper(), sleeper(), sleeper()];
