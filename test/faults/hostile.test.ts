@@ -67,11 +67,13 @@ faultTest(
       .filter(
         ({ service, file }) => file !== "waiting" || !NAMES.test(service),
       );
-    const setAll = () => {
+    const setAll = async () => {
       for (const { service, file, set } of cases) {
         const path = join(box.rundir, service, file);
-        rmSync(path, { recursive: true, force: true });
-        set(path, victim);
+        await until(
+          () => put(path, () => set(path, victim)),
+          `${path} is there before sysmgr has made it again`,
+        );
       }
     };
     for (const { service } of cases) box.script(service, FOREVER);
@@ -79,15 +81,18 @@ faultTest(
     for (const { service } of cases) await box.recorded(service);
     const running = cases.map(({ service }) => box.alive(service));
 
-    setAll();
+    await setAll();
     for (const { service, file } of cases)
       await until(
         () => isRight(box, service, file),
         () => `${service} is set right; the log:\n${box.log()}`,
       );
     for (const set of Object.values(traps)) {
-      rmSync(join(box.rundir, "pid"), { recursive: true, force: true });
-      set(join(box.rundir, "pid"), victim);
+      const path = join(box.rundir, "pid");
+      await until(
+        () => put(path, () => set(path, victim)),
+        "it is there before sysmgr has written its pid again",
+      );
       await until(
         () => box.ownPid() === box.daemon.pid,
         () => `sysmgr's own pid is set right; the log:\n${box.log()}`,
@@ -101,7 +106,7 @@ faultTest(
 
     // The same again, for one that finds it when it begins.
     await box.crash();
-    setAll();
+    await setAll();
     await box.start();
     for (const { service, file } of cases)
       await until(
@@ -160,10 +165,10 @@ faultTest(
     const a = await box.runs("a");
     const goes = await box.runs("goes");
     for (const name of ["a", "goes"])
-      await until(
-        () => putLink(mine, join(box.rundir, name)),
-        "the link is there before sysmgr makes the directory again",
-      );
+      await until(() => {
+        const path = join(box.rundir, name);
+        return put(path, () => symlinkSync(mine, path));
+      }, "the link is there before sysmgr makes the directory again");
     await box.recorded("a");
     expect(box.alive("a")).toEqual([a]);
     await box.revives("a");
@@ -462,11 +467,11 @@ function memory(box: Stage): number {
   return Number(/^RssAnon:\s*(\d+)/m.exec(status)?.[1]);
 }
 
-/** Puts a link in the place of a directory; false when somebody else has made another one meanwhile. */
-function putLink(target: string, path: string): boolean {
+/** Makes something in the place of what lies at a path; false when somebody else has made it again meanwhile. */
+function put(path: string, make: () => void): boolean {
   rmSync(path, { recursive: true, force: true });
   try {
-    symlinkSync(target, path);
+    make();
     return true;
   } catch (error) {
     if (errorCode(error) !== "EEXIST") throw error;
