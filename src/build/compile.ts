@@ -2,6 +2,9 @@
 import { join } from "node:path";
 import { BuildError, ROOT } from "./command.ts";
 
+/** What main.ts loads, one at a time. */
+const APPLETS = ["sysmgr.ts", "svctl.ts", "sysmgr-depends.ts", "install.ts"];
+
 /** What the executable is to be. */
 export interface Compilation {
   readonly outfile: string;
@@ -20,14 +23,11 @@ export interface Compilation {
  */
 export async function compile(compilation: Compilation): Promise<void> {
   const { outfile, constants, foreign } = compilation;
-  const result = await Bun.build({
-    entrypoints: [join(ROOT, "src/main.ts")],
+  const common: Bun.BuildConfig = {
+    entrypoints: [],
     target: "bun",
     format: "esm",
-    // Each applet is a piece of its own, so that no other is loaded with it.
-    splitting: true,
     minify: true,
-    bytecode: true,
     define: {
       "process.env.NODE_ENV": '"production"',
       ...Object.fromEntries(
@@ -37,8 +37,20 @@ export async function compile(compilation: Compilation): Promise<void> {
         ]),
       ),
     },
-    plugins: [lightUtil],
     throw: false,
+  };
+  const applets = new Map<string, string>();
+  for (const applet of APPLETS) {
+    const path = join(ROOT, "src/applets", applet);
+    applets.set(path, await inOnePiece(path, common));
+  }
+  const result = await Bun.build({
+    ...common,
+    entrypoints: [join(ROOT, "src/main.ts")],
+    // Each applet is loaded when it is asked for, and no other with it.
+    splitting: true,
+    bytecode: true,
+    plugins: [ready(applets)],
     compile: {
       outfile,
       // No file is read for configuration, wherever the program is started from.
@@ -53,10 +65,45 @@ export async function compile(compilation: Compilation): Promise<void> {
         : { target: foreign.target, executablePath: foreign.executable }),
     },
   });
-  if (result.success) return;
-  throw new BuildError(
-    `compiling failed\n${result.logs.map(String).join("\n")}`,
-  );
+  if (!result.success) throw failure(result);
+}
+
+/**
+ * Bundles an applet with all that it needs. The bundler would rather make pieces of what several applets need,
+ * and each piece that has to be loaded takes memory and time.
+ */
+async function inOnePiece(
+  path: string,
+  common: Bun.BuildConfig,
+): Promise<string> {
+  const result = await Bun.build({
+    ...common,
+    entrypoints: [path],
+    plugins: [lightUtil],
+  });
+  const [piece] = result.outputs;
+  if (!result.success || piece === undefined) throw failure(result);
+  return piece.text();
+}
+
+function failure(result: Bun.BuildOutput): BuildError {
+  const reasons = result.logs.map(String).join("\n");
+  return new BuildError(`compiling failed\n${reasons}`);
+}
+
+/** Has the bundler take what has been bundled before. */
+function ready(pieces: ReadonlyMap<string, string>): Bun.BunPlugin {
+  return {
+    name: "ready",
+    setup(build) {
+      build.onLoad({ filter: /\/src\/applets\/[^/]+\.ts$/ }, ({ path }) => {
+        const contents = pieces.get(path);
+        if (contents === undefined)
+          throw new BuildError(`${path}: not an applet`);
+        return { contents, loader: "js" };
+      });
+    },
+  };
 }
 
 /** Has citty use light-util.ts; Bun resolves its own modules itself, so the import has to be another. */
