@@ -45,6 +45,7 @@ export function parseCommandLine(
   line: CommandLine,
   rawArguments: readonly string[],
 ): Parsed {
+  if (rawArguments.length === 0) return nothingGiven(line);
   const parsed = parseArgs(checkOptions(line, rawArguments), line.options);
   return {
     operands: parsed._,
@@ -53,6 +54,15 @@ export function parseCommandLine(
       return typeof value === "string" ? value : undefined;
     },
     isSet: (name) => parsed[name] === true,
+  };
+}
+
+/** Most daemons are started so; the parser would leave code and tables behind for as long as they run. */
+function nothingGiven({ options }: CommandLine): Parsed {
+  return {
+    operands: [],
+    value: () => undefined,
+    isSet: (name) => options[name]?.default === true,
   };
 }
 

@@ -14,9 +14,9 @@ const APPLETS: Readonly<Record<string, () => Promise<Applet>>> = {
 };
 
 // Watches and timers that are left must not keep an applet that is done; its output is written already.
-process.exit(
-  await main(process.argv0, process.argv.slice(2)).catch(withoutSystem),
-);
+void main(process.argv0, process.argv.slice(2))
+  .catch(withoutSystem)
+  .then((code) => process.exit(code));
 
 async function main(calledAs: string, rawArguments: string[]): Promise<number> {
   const own = Object.hasOwn(APPLETS, nameOf(calledAs))

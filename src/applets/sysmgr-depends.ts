@@ -1,4 +1,5 @@
 /** Waits, inside a service's script, until other services are up. */
+import { monotonicNow } from "../clock.ts";
 import {
   type CommandLine,
   COMMON_OPTIONS,
@@ -59,7 +60,7 @@ interface Wait extends Places {
   /** The service whose script this runs in; undefined elsewhere. */
   readonly service: string | undefined;
   readonly names: readonly string[];
-  /** On performance.now(), in milliseconds. */
+  /** On monotonicNow(), in milliseconds. */
   readonly deadline: number;
   readonly timeout: number;
   readonly quiet: boolean;
@@ -108,7 +109,7 @@ function readWait(parsed: Parsed): Wait {
     rundir,
     service: supervised ? process.env["SYSMGR_SERVICE"] : undefined,
     names: [...new Set(parsed.operands)],
-    deadline: performance.now() + timeout,
+    deadline: monotonicNow() + timeout,
     timeout,
     quiet: parsed.isSet("quiet"),
   };
@@ -134,7 +135,7 @@ async function waitFor(wait: Wait): Promise<number> {
 
 async function waitAwake(wait: Wait, awakening: Awakening): Promise<number> {
   const { error, info } = createSimpleMessages(COMMAND_LINE.name);
-  let tellAt = performance.now() + PATIENCE;
+  let tellAt = monotonicNow() + PATIENCE;
   for (;;) {
     const down = stillDown(wait);
     if (down.length === 0) return OK;
@@ -144,7 +145,7 @@ async function waitAwake(wait: Wait, awakening: Awakening): Promise<number> {
       await Bun.sleep(CIRCLE_LINGER);
       return FAILED;
     }
-    const now = performance.now();
+    const now = monotonicNow();
     const list = down.join(", ");
     if (now >= wait.deadline) {
       error(

@@ -3,6 +3,7 @@
  * there is, and then waits for what the run directory says. A state that is older than the operation is
  * never taken for its result.
  */
+import { monotonicNow } from "../clock.ts";
 import { reasonOf } from "../errors.ts";
 import { ensureDirectory, replaceFile, takeAway } from "../files.ts";
 import {
@@ -128,16 +129,16 @@ async function gone(
   before: View,
   deadline: number,
 ): Promise<void> {
-  let lockedAt = performance.now();
+  let lockedAt = monotonicNow();
   await ended(control, deadline, () => {
     const now = look(control, before.name);
     if (isDown(now)) return true;
     const another = now.pid !== before.pid || now.since !== before.since;
     if (now.pid !== undefined && another) return true;
     if (now.lock?.asks === "stop") return false;
-    if (performance.now() - lockedAt < TAKES_EFFECT) return false;
+    if (monotonicNow() - lockedAt < TAKES_EFFECT) return false;
     writeLock(control, before.name, "TERM");
-    lockedAt = performance.now();
+    lockedAt = monotonicNow();
     return false;
   });
 }
@@ -248,7 +249,7 @@ function releaseOnSignal(control: Control, name: string): () => void {
 }
 
 function deadlineOf(control: Control): number {
-  return performance.now() + control.wait;
+  return monotonicNow() + control.wait;
 }
 
 function waited(control: Control): string {

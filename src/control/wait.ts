@@ -1,4 +1,5 @@
 /** Waiting for conditions, many side by side, with one timer. */
+import { monotonicNow } from "../clock.ts";
 
 /** Milliseconds between two looks: short at first, because most things happen at once. */
 const SHORTEST_LOOK = 1;
@@ -14,7 +15,7 @@ let tick: Promise<void> | undefined;
 
 /**
  * Waits until a condition holds.
- * @param deadline on performance.now(), in milliseconds.
+ * @param deadline on monotonicNow(), in milliseconds.
  * @returns false when the deadline came first.
  */
 export async function until(
@@ -23,7 +24,7 @@ export async function until(
 ): Promise<boolean> {
   for (;;) {
     if (condition()) return true;
-    if (performance.now() >= deadline) return false;
+    if (monotonicNow() >= deadline) return false;
     await nextTick();
   }
 }
@@ -35,8 +36,8 @@ function nextTick(): Promise<void> {
         tick = undefined;
         interval = Math.min(interval * GROWTH, LONGEST_LOOK);
         resolve();
-        const began = performance.now();
-        setImmediate(() => (looking = performance.now() - began));
+        const began = monotonicNow();
+        setImmediate(() => (looking = monotonicNow() - began));
       },
       Math.max(interval, REST * looking),
     );

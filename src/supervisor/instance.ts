@@ -2,6 +2,7 @@
  * One sysmgr per run directory. The directory itself is locked with flock(2) for as long as sysmgr
  * lives: the kernel decides who is first, and lets go when it dies, however it dies.
  */
+import { monotonicNow } from "../clock.ts";
 import { errorCode, reasonOf } from "../errors.ts";
 import { ensureDirectory, isAbsence, removeFile } from "../files.ts";
 import { verify } from "../identity.ts";
@@ -92,13 +93,13 @@ export class Instance {
    * exec yet. So the lock is tried until it is had, or somebody alive is known to have it.
    */
   #lock(descriptor: number): string | undefined {
-    const deadline = performance.now() + WINNER_WAIT;
+    const deadline = monotonicNow() + WINNER_WAIT;
     while (!this.#tryLock(descriptor)) {
       const holder = lockHolder(descriptor);
       if (holder !== undefined && this.#isStranger(holder)) return undefined;
       const pid = this.#recordedPid();
       if (pid !== undefined) return `already running as pid ${pid}`;
-      if (performance.now() > deadline)
+      if (monotonicNow() > deadline)
         return holder === undefined
           ? `another sysmgr is running on ${this.rundir}`
           : `already running as pid ${holder}`;

@@ -2,6 +2,7 @@
  * The one door to processes: start, watch, signal, look. The supervisor is given these functions, so a
  * test can stand in the door.
  */
+import { monotonicNow } from "../clock.ts";
 import { errorCode, reasonOf } from "../errors.ts";
 import { isAlive } from "../identity.ts";
 import {
@@ -96,7 +97,7 @@ export function isChild(pid: number): boolean {
 
 /** The real door. */
 export const systemProcesses: Processes = {
-  now: () => performance.now(),
+  now: monotonicNow,
   start,
   watch,
   signalGroup,
@@ -307,10 +308,10 @@ let snapshot = {
  * @param since a group that is asked about may be younger than an earlier look.
  */
 function liveGroups(since: number): ReadonlySet<number> {
-  const begun = performance.now();
+  const begun = monotonicNow();
   if (begun >= snapshot.validUntil || snapshot.begun < since) {
     const living = readProcesses().filter((status) => !status.ended);
-    const now = performance.now();
+    const now = monotonicNow();
     const validUntil = now + Math.max(SNAPSHOT_LIFETIME, 10 * (now - begun));
     snapshot = {
       begun,

@@ -3,6 +3,7 @@
  * its directory, or to make it again, and nothing is set right in the midst of that. The directory's time
  * of change tells whether there was more.
  */
+import { monotonicNow } from "../clock.ts";
 import { errorCode } from "../errors.ts";
 import { status } from "../system/files.ts";
 
@@ -30,7 +31,7 @@ export class SecondLook {
 
   /** Something happened to a name. */
   note(name: string): void {
-    if (!this.#names.has(name)) this.#names.set(name, performance.now());
+    if (!this.#names.has(name)) this.#names.set(name, monotonicNow());
     this.#timer ??= setTimeout(() => this.#pass(), this.quiet);
   }
 
@@ -42,7 +43,7 @@ export class SecondLook {
   #pass(): void {
     this.#timer = undefined;
     for (const [name, since] of [...this.#names]) {
-      const patient = performance.now() - since < LONGEST_WAIT;
+      const patient = monotonicNow() - since < LONGEST_WAIT;
       if (patient && this.#isBusy(this.directoryOf(name))) continue;
       this.#names.delete(name);
       this.look(name);
