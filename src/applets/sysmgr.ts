@@ -29,10 +29,12 @@ import { Records, removeLeftovers } from "../supervisor/records.ts";
 import { QUIET, SecondLook } from "../supervisor/second-look.ts";
 import { StderrLog } from "../supervisor/stderr.ts";
 import { type Log, Supervisor } from "../supervisor/supervisor.ts";
+import { Tidying } from "../supervisor/tidying.ts";
 import { DirectoryWatch } from "../supervisor/watch.ts";
 import { exists } from "../sysdir.ts";
 import { statusOfExisting } from "../system/files.ts";
 import { inotify } from "../system/inotify.ts";
+import { libc } from "../system/library.ts";
 import { isTerminal } from "../system/processes.ts";
 import { releaseAll } from "../system/signal-mask.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
@@ -131,6 +133,10 @@ function run(
     // An ended service may have hidden others that have ended.
     reapOrphans();
   };
+  const tidying = new Tidying(
+    () => Bun.gc(true),
+    () => libc().malloc_trim(0),
+  );
   const supervisor = new Supervisor(
     configuration,
     systemProcesses,
@@ -143,6 +149,7 @@ function run(
         leave(OK);
       },
       occasion,
+      worked: () => tidying.note(),
       catchUp() {
         inotify.drain();
         occasion();
@@ -169,6 +176,7 @@ function run(
   for (const directory of directories) directory.open();
   const recorded = recordedServices(rundir, sysdir, log);
   supervisor.begin(recorded, new Adoption(sysdir, rundir));
+  tidying.note();
 }
 
 function openLog(): Log {

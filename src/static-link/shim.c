@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -55,6 +56,7 @@ static void die(const char *message)
 
 extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
 extern size_t __pthread_get_minstack(const pthread_attr_t *);
+int shim_malloc_trim(size_t keep);
 
 #define FUNCTION(name) { #name, (void *)name }
 static const struct { const char *name; void *address; } functions[] = {
@@ -65,7 +67,7 @@ static const struct { const char *name; void *address; } functions[] = {
 	FUNCTION(__errno_location), FUNCTION(access), FUNCTION(chmod), FUNCTION(close),
 	FUNCTION(fchmod), FUNCTION(flock), FUNCTION(getdents64), FUNCTION(getsid),
 	FUNCTION(inotify_add_watch), FUNCTION(inotify_init1), FUNCTION(inotify_rm_watch), FUNCTION(isatty),
-	FUNCTION(kill), FUNCTION(mkdir), FUNCTION(mmap), FUNCTION(open), FUNCTION(pipe2), FUNCTION(poll),
+	FUNCTION(kill), { "malloc_trim", (void *)shim_malloc_trim }, FUNCTION(mkdir), FUNCTION(mmap), FUNCTION(open), FUNCTION(pipe2), FUNCTION(poll),
 	FUNCTION(read), FUNCTION(readlink),
 	FUNCTION(realpath), FUNCTION(rename), FUNCTION(rmdir), FUNCTION(sigprocmask), FUNCTION(statx),
 	FUNCTION(symlink), FUNCTION(syscall), FUNCTION(unlink), FUNCTION(utimensat), FUNCTION(waitid),
@@ -112,6 +114,65 @@ void *__libc_dlopen_mode(const char *file, int mode) { (void)file; (void)mode; r
 void *__libc_dlsym(void *map, const char *name) { (void)map; (void)name; return NULL; }
 void *__libc_dlvsym(void *map, const char *name, const char *v) { (void)map; (void)name; (void)v; return NULL; }
 int __libc_dlclose(void *map) { (void)map; return 0; }
+
+/* ------------------------------------------------------------ memory that holds nothing */
+
+static int is_zero(const char *page, size_t size)
+{
+	return page[0] == 0 && memcmp(page, page + 1, size - 1) == 0;
+}
+
+/* Looks at what is in memory of one mapping; at most so many pages at a time. */
+static int drop_zero_pages(char *start, const char *end, size_t page)
+{
+	unsigned char present[1024];
+	int dropped = 0;
+	for (size_t length; start < end; start += length) {
+		length = (size_t)(end - start);
+		if (length > LENGTH(present) * page) length = LENGTH(present) * page;
+		if (mincore(start, length, present) != 0) return dropped;
+		for (size_t i = 0; i * page < length; i++)
+			if ((present[i] & 1) && is_zero(start + i * page, page) &&
+			    madvise(start + i * page, page, MADV_DONTNEED) == 0)
+				dropped = 1;
+	}
+	return dropped;
+}
+
+/*
+ * Gives memory back, as malloc_trim(3) does, and the pages of Bun's heap that hold nothing but zeros: its
+ * engine has a quarter of a megabyte of empty tables for a compiler that is off.  Such a page reads as zeros
+ * afterwards, too, but nobody may write to it meanwhile: so there must be one thread, and no signal comes.
+ */
+int shim_malloc_trim(size_t keep)
+{
+	int dropped = malloc_trim(keep);
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char maps[16384];
+	size_t used = 0;
+	struct stat threads;
+	sigset_t all, before;
+	/* A directory's links: two, and one for each directory in it. */
+	if (stat("/proc/self/task", &threads) != 0 || threads.st_nlink != 3) return dropped;
+	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	if (fd < 0) return dropped;
+	for (ssize_t got; used < sizeof maps - 1 && (got = read(fd, maps + used, sizeof maps - 1 - used)) > 0;)
+		used += (size_t)got;
+	close(fd);
+	maps[used] = '\0';
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	for (char *line = maps, *next; (next = strchr(line, '\n')) != NULL; line = next + 1) {
+		unsigned long start, end;
+		int length = 0;
+		*next = '\0';
+		/* Anonymous memory: no file, and no name as the stack has one. */
+		if (sscanf(line, "%lx-%lx rw-p 00000000 00:00 0 %n", &start, &end, &length) == 2 && length > 0 && line[length] == '\0')
+			dropped |= drop_zero_pages((char *)start, (const char *)end, page);
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return dropped;
+}
 
 /* ------------------------------------------------------------ stack bounds without /proc */
 
@@ -270,6 +331,9 @@ static const char *const settings[] = {
 	"BUN_JSC_largeHeapSize=262144",          /* 8 MB of garbage, as no timer has it collected */
 	"BUN_JSC_useGenerationalGC=0",           /* garbage that lives until the next complete collection */
 	"BUN_JSC_numberOfGCMarkers=1",           /* a thread that lives on for 10 seconds after helping */
+	"BUN_JSC_useConcurrentGC=0",             /* memory for a thread that collects while the program goes on */
+	"BUN_JSC_useEagerCodeBlockJettisonTiming=1",  /* code of the start that stays for ever (supervisor/tidying.ts) */
+	"BUN_JSC_structureHeapSizeInKB=65536",   /* the map of 4 GB that are never used */
 	"BUN_JSC_useBaselineJIT=0",              /* two more, 0.8 MB, and svctl would run a third longer */
 	"BUN_JSC_useWarmUpMarkedBlocks=0",       /* another one, and 0.8 MB made ready in advance */
 	"MIMALLOC_SCAVENGER=0",                  /* a thread that wakes up every 30 seconds for ever */

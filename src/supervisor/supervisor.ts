@@ -46,6 +46,8 @@ export interface Surroundings {
   allDown(): void;
   /** A chance to look at what gives no event. */
   occasion(): void;
+  /** An event has been dealt with. */
+  worked(): void;
   /** Lets every event come that is due; @returns false where there may be changes without one. */
   catchUp(): boolean;
 }
@@ -525,6 +527,7 @@ export class Supervisor {
     for (const { name, level, text } of this.#untold.splice(0))
       this.#say(name, level, text);
     this.#arm(supervised);
+    this.surroundings.worked();
     if (this.#stopping && isDown(supervised.service)) this.#checkAllDown();
   }
 

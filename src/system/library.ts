@@ -108,6 +108,7 @@ function load() {
     inotify_rm_watch: { args: ["int", "int"], returns: "int" },
     isatty: { args: ["int"], returns: "int" },
     kill: { args: ["int", "int"], returns: "int" },
+    malloc_trim: { args: ["u64"], returns: "int" },
     mkdir: { args: ["ptr", "u32"], returns: "int" },
     mmap: {
       args: ["ptr", "u64", "int", "int", "int", "i64"],

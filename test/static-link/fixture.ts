@@ -1,8 +1,18 @@
 /** The program that is linked in the tests. Its first argument says what it does. */
-import { dlopen } from "bun:ffi";
-import { readFileSync, watch } from "node:fs";
+import { dlopen, toArrayBuffer } from "bun:ffi";
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  watch,
+} from "node:fs";
+import { deflate } from "node:zlib";
 
 const GETPID = process.arch === "arm64" ? 172 : 39;
+const PAGES = 4;
+const PAGE_BYTES = 4096;
 const [what = "", ...rest] = process.argv.slice(2);
 
 const ACTIONS: Record<string, () => void> = {
@@ -15,6 +25,11 @@ const ACTIONS: Record<string, () => void> = {
   signals,
   become,
   idle,
+  trim: () => console.log(trim()),
+  trimWithThreads: () =>
+    deflate("work for another thread", () =>
+      console.log(readdirSync("/proc/self/task").length > 1, trim()),
+    ),
 };
 ACTIONS[what]?.();
 
@@ -73,6 +88,44 @@ function become(): void {
   } catch (error) {
     console.log(error instanceof Error, limit() === before);
   }
+}
+
+/**
+ * Which of some pages are in memory after memory was given back (o: not), and whether they hold what they held:
+ * all zeros, something at the beginning, something at the end, and all zeros again.
+ */
+function trim(): string {
+  const { symbols } = dlopen("libc.so.6", {
+    malloc_trim: { args: ["u64"], returns: "int" },
+    mmap: { args: ["ptr", "u64", "int", "int", "int", "i64"], returns: "ptr" },
+  });
+  const [READ_WRITE, PRIVATE_ANONYMOUS] = [3, 0x22];
+  const size = PAGES * PAGE_BYTES;
+  const start = symbols.mmap(null, size, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0);
+  if (start === null) return "mmap failed";
+  const bytes = new Uint8Array(toArrayBuffer(start, 0, size));
+  bytes.fill(0);
+  bytes[PAGE_BYTES] = 1;
+  bytes[3 * PAGE_BYTES - 1] = 2;
+  const first = Number(start) / PAGE_BYTES;
+  const before = present(first, PAGES);
+  symbols.malloc_trim(0);
+  const after = present(first, PAGES);
+  const held = [...bytes].flatMap((byte, at) => (byte === 0 ? [] : [at, byte]));
+  const same = `${held}` === `${[PAGE_BYTES, 1, 3 * PAGE_BYTES - 1, 2]}`;
+  return `${before} ${after} ${same ? "unchanged" : held}`;
+}
+
+/** From /proc/PID/pagemap: 64 bits for each page, of which the highest says that it is there. */
+function present(first: number, pages: number): string {
+  const file = openSync("/proc/self/pagemap", "r");
+  const words = Buffer.alloc(8 * pages);
+  readSync(file, words, 0, words.length, 8 * first);
+  closeSync(file);
+  const marks = Array.from({ length: pages }, (_, index) =>
+    (words[8 * index + 7] ?? 0) & 0x80 ? "x" : "o",
+  );
+  return marks.join("");
 }
 
 /** Waits as a daemon does, after having done some work. */

@@ -381,6 +381,17 @@ test("no thread wakes up when there is nothing to do", async () => {
   }
 });
 
+describe("memory that holds only zeros", () => {
+  test("is given back, and what holds anything else is not", () => {
+    expect(run([builds.linked, "trim"]).out).toBe("xxxx oxxo unchanged");
+  });
+
+  test("stays when another thread might write to it", () => {
+    const { out } = run([builds.linked, "trimWithThreads"]);
+    expect(out).toBe("true xxxx xxxx unchanged");
+  });
+});
+
 describe("a processor", () => {
   const reason =
     process.arch !== "x64"

@@ -83,6 +83,7 @@ class Stage implements Disposable {
       {},
       {
         allDown: () => undefined,
+        worked: () => undefined,
         occasion: () => this.occasion(),
         catchUp: () => true,
       },
