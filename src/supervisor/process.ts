@@ -207,7 +207,8 @@ function watch(pid: number, onEnd: OnEnd): void {
   try {
     descriptor = openProcess(pid);
   } catch (error) {
-    if (errorCode(error) !== "ENOSYS") throw error;
+    // ENOSYS: the kernel is too old; EPERM: a sandbox does not let us; ENFILE, ENOMEM: not now.
+    if (errorCode(error) === undefined) throw error;
     poll(pid, onEnd);
     return;
   }
@@ -225,7 +226,7 @@ function watch(pid: number, onEnd: OnEnd): void {
 
 const polled = new Map<number, OnEnd>();
 
-/** One timer for all, on kernels older than 5.3. */
+/** One timer for all whose end the kernel does not tell. */
 function poll(pid: number, onEnd: OnEnd): void {
   polled.set(pid, onEnd);
   if (polled.size === 1) setTimeout(pollAll, POLL_INTERVAL);
