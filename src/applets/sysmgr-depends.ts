@@ -182,13 +182,14 @@ function circleOf(wait: Wait, down: readonly string[]): string[] | undefined {
 function declare(wait: Wait): () => void {
   if (wait.service === undefined) return () => undefined;
   const path = statePath(wait.rundir, wait.service, "waiting");
-  attempt(wait, path, () => replaceFile(path, `${wait.names.join("\n")}\n`));
   const withdraw = () => attempt(wait, path, () => removeFile(path));
+  // Before the file is there: it must not stay when this ends just then.
   for (const signal of END_SIGNALS)
     process.once(signal, () => {
       withdraw();
       process.exit(SIGNAL_EXIT + (signalNumber(signal) ?? 0));
     });
+  attempt(wait, path, () => replaceFile(path, `${wait.names.join("\n")}\n`));
   return withdraw;
 }
 

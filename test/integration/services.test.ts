@@ -255,7 +255,7 @@ test.concurrent(
     for (const name of names) {
       const pid = await box.up(name);
       await until(
-        () => variables(pid).includes(`SYSMGR_SERVICE=${name}`),
+        async () => (await variables(pid)).includes(`SYSMGR_SERVICE=${name}`),
         `${name} is told its name`,
       );
     }
@@ -622,7 +622,7 @@ test.concurrent(
     const lines = Object.entries(expected).map(
       ([key, value]) => `${key}=${value}`,
     );
-    const actual = variables(pid).filter(
+    const actual = (await variables(pid)).filter(
       (line) => !/^(OLDPWD|_|SHLVL)=/.test(line),
     );
     expect(actual.sort()).toEqual(lines.sort());
@@ -636,8 +636,8 @@ test.concurrent(
     box.script("a", FOREVER);
     await box.start([], { SYSDIR: "sv", RUNDIR: "./run/" });
     const pid = await runsSleep(box, "a");
-    expect(variables(pid)).toContain(`SYSDIR=${box.sysdir}`);
-    expect(variables(pid)).toContain(`RUNDIR=${box.rundir}`);
+    expect(await variables(pid)).toContain(`SYSDIR=${box.sysdir}`);
+    expect(await variables(pid)).toContain(`RUNDIR=${box.rundir}`);
   },
 );
 
@@ -781,8 +781,12 @@ function limit(pid: number, name: string): string[] {
   return line.slice(name.length).trim().split(/ +/).slice(0, 2);
 }
 
-function variables(pid: number): string[] {
-  const text = readFileSync(`/proc/${pid}/environ`, "utf8");
+/** While a process is just being executed it shows none. */
+async function variables(pid: number): Promise<string[]> {
+  const text = await until(
+    () => readFileSync(`/proc/${pid}/environ`, "utf8"),
+    "it has been executed",
+  );
   return text.split("\0").filter((line) => line !== "");
 }
 
