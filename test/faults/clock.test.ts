@@ -21,7 +21,7 @@ import {
 import { DONE, type Sandbox } from "../integration/sandbox.ts";
 import { faultTest, FOREVER, Stage } from "./stage.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 afterEach(() => {
   setSystemTime();
 });

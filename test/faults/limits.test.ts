@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { DIST, until } from "../integration/sandbox.ts";
 import { faultTest, FOREVER, Stage } from "./stage.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const NAMES = ["a", "b", "c", "d", "e", "f"];
 /** They take the low descriptors, which a shell that is started under a limit needs. */

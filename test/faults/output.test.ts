@@ -18,7 +18,7 @@ import { errorCode } from "../../src/errors.ts";
 import { DIST, until } from "../integration/sandbox.ts";
 import { faultTest, FOREVER, Stage } from "./stage.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const AF_UNIX = 1;
 const STREAM = 1;

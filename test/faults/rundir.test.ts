@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { DIST, DONE } from "../integration/sandbox.ts";
 import { faultTest, FOREVER, Stage } from "./stage.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const TROUBLE = /cannot be written/;
 const RELIEF = /written again/;

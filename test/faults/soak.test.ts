@@ -2,7 +2,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { crowd, limitFor, restart } from "./soak.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const RESTARTS = 2000;
 const SERVICES = 1000;

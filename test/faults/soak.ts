@@ -47,7 +47,7 @@ const RESTARTING = 200;
 const LOOK_INTERVAL = 200;
 const LONGEST = 3_600_000;
 /** Milliseconds within which the end of a child is noticed, on a machine that is busy with this. */
-const NOTICE = 2000;
+const NOTICE = 30_000;
 /** A process beside the services: sysmgr, the shells of this machine and so on. */
 const PROCESSES_BESIDE = 500;
 
@@ -156,13 +156,19 @@ function sizeOf(pid: number): Size {
   };
 }
 
-/** Children that have ended and are not waited for within some time. */
+/** Children that have ended and are not waited for, however long one waits. */
 async function zombiesOf(pid: number): Promise<number> {
   const ended = () =>
-    readProcesses().filter((each) => each.parent === pid && each.ended);
-  const before = new Set(ended().map((each) => each.pid));
-  await Bun.sleep(NOTICE);
-  return ended().filter((each) => before.has(each.pid)).length;
+    readProcesses()
+      .filter((each) => each.parent === pid && each.ended)
+      .map((each) => each.pid);
+  let left = new Set(ended());
+  const deadline = performance.now() + NOTICE;
+  while (left.size > 0 && performance.now() < deadline) {
+    await Bun.sleep(LOOK_INTERVAL);
+    left = new Set(ended().filter((each) => left.has(each)));
+  }
+  return left.size;
 }
 
 async function patiently(

@@ -6,7 +6,7 @@ import { readProcess } from "../../src/proc.ts";
 import { until } from "../integration/sandbox.ts";
 import { faultTest, FOREVER, Stage } from "./stage.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const ANY_USER = 65_534;
 const AS_ANY_USER = [

@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { until } from "../integration/sandbox.ts";
 import { faultTest, FOREVER, Stage } from "./stage.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const GONE = /not there any more/;
 const OTHER_USER = 65_534;

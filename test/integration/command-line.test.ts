@@ -31,7 +31,7 @@ const IS_STATIC = !(await Bun.file(BINARY).slice(0, 4096).text()).includes(
   "/ld-",
 );
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 /** Links the binary under another name, or by another way, and says where. */
 function linkAs(box: Sandbox, name: string): string {

@@ -12,7 +12,7 @@ import { readArguments, readProcess } from "../../src/proc.ts";
 import { lacks } from "../init/packages.ts";
 import { isRunning, Sandbox, until } from "./sandbox.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 interface Manager {
   readonly name: string;

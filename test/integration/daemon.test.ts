@@ -23,7 +23,7 @@ import { errorCode } from "../../src/errors.ts";
 import { readProcess, startTime } from "../../src/proc.ts";
 import { DIST, isRunning, Sandbox, until } from "./sandbox.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const FOREVER = "exec sleep 1000";
 const CAN_MOUNT = canMount();

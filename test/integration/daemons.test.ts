@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { readProcesses } from "../../src/proc.ts";
 import { DONE, Sandbox, until } from "./sandbox.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 /** Debian keeps servers where ordinary users do not look. */
 const PATH = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { DIST, DONE, failure, Sandbox, until } from "./sandbox.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const DEPENDS = join(DIST, "sysmgr-depends");
 const FOREVER = "exec sleep 1000";

@@ -4,7 +4,7 @@ import { chmodSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isRunning, Sandbox, until } from "./sandbox.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const FOREVER = "exec sleep 1000";
 

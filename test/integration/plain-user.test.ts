@@ -13,7 +13,7 @@ import {
 import { join } from "node:path";
 import { DIST, DONE, type Outcome, Sandbox, until } from "./sandbox.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const NOBODY = 65_534;
 const IS_ROOT = process.geteuid?.() === 0;

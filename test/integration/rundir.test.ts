@@ -19,7 +19,7 @@ import { join } from "node:path";
 import { errorCode } from "../../src/errors.ts";
 import { isRunning, Sandbox, until } from "./sandbox.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const FOREVER = "exec sleep 1000";
 const SERVICE_FILES = ["pid", "lock", "exit", "starts", "waiting"];

@@ -22,7 +22,7 @@ import { basename, join } from "node:path";
 import { errorCode } from "../../src/errors.ts";
 import { DIST, isRunning, Sandbox, until } from "./sandbox.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const AS_ROOT = process.geteuid?.() === 0;
 /** Only the static binary knows the limit that it was given: Bun raises it before any of sysmgr runs. */

@@ -23,7 +23,7 @@ import {
   until,
 } from "./sandbox.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const SVCTL = join(DIST, "svctl");
 const FOREVER = "exec sleep 1000";

@@ -9,7 +9,7 @@ import {
 import type { Outcome } from "../integration/sandbox.ts";
 import { IDLE, Root, rootTest } from "./root.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const PLACES = ["SYSDIR=/sv", "RUNDIR=/run/sysmgr", "PATH=/bin"];
 

@@ -3,7 +3,7 @@ import { expect, setDefaultTimeout } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { type Boot, IDLE, procField, Root, rootTest } from "./root.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 /** Soft and hard limit of open files. */
 for (const limit of ["1024:4096", "256:256", "300:4000", "4096:4096"]) {

@@ -3,7 +3,7 @@ import { expect, setDefaultTimeout } from "bun:test";
 import { until } from "../integration/sandbox.ts";
 import { IDLE, procField, Root, rootTest } from "./root.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 /** Milliseconds in which what the start has needed may be given back. */
 const SETTLE = 10_000;

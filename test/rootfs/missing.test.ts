@@ -12,7 +12,7 @@ import {
   rootTest,
 } from "./root.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 /** Takes from root what it needs to make a null device of its own. */
 const NO_DEVICES = ["setpriv", "--bounding-set=-sys_admin,-mknod"];

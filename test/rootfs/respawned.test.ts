@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { DIST, until } from "../integration/sandbox.ts";
 import { Root, rootTest } from "./root.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const RESPAWN = "::respawn:/bin/sysmgr\n";
 

@@ -12,7 +12,7 @@ import {
 import { DIST, type Outcome } from "../integration/sandbox.ts";
 import { isRoot, Root, rootTest } from "./root.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 const APPLETS = ["sysmgr", "svctl", "sysmgr-depends"] as const;
 const STANDARD = [0, 1, 2] as const;
