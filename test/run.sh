@@ -15,21 +15,4 @@ need gcc gcc /usr/include/stdio.h libc6-dev \
 "$bun" run build || exit 1
 # The tests of the other machine, and of what only it can show, need its binary; without its tools they skip.
 [ -e "$(aarch64-linux-gnu-gcc -print-file-name=libc.a 2>/dev/null)" ] && { "$bun" build.ts --target=linux-arm64 || exit 1; }
-tests() {
-	"$bun" test --timeout=60000 --max-concurrency=4 "$@"
-}
-
-[ $# -eq 0 ] || {
-	tests "$@"
-	exit
-}
-
-# What has shells run one command after the other goes beside the rest, which waits most of the time.
-report=$(mktemp) || exit 1
-trap 'rm -f "$report"' EXIT
-tests test/install >"$report" 2>&1 &
-tests --path-ignore-patterns='test/install/**'
-code=$?
-wait $! || code=1
-cat "$report"
-exit "$code"
+"$bun" test --timeout=60000 --max-concurrency=4 "$@"

@@ -902,6 +902,10 @@ test.concurrent.if(CAN_MOUNT)(
       await end();
       await until(() => box.pid("a") === next, "its pid is written");
       await until(() => box.state("a", "exit") === "SIGKILL", "and its exit");
+      await until(
+        () => box.log().slice(logged).includes(": written again"),
+        "it is told",
+      );
       pid = next;
     }
     expect(box.state("a", "starts")).toBe("3");

@@ -55,12 +55,12 @@ rootTest("as process 1 it looks again when USR1 asks it to", async () => {
 
 for (const proc of [true, false]) {
   rootTest(
-    `as process 1 ${proc ? "with" : "without"} /proc it reaps orphans by the thousand and no exit status of its services`,
+    `as process 1 ${proc ? "with" : "without"} /proc it reaps orphans by the hundred and no exit status of its services`,
     async () => {
       await using root = new Root({ proc });
       root.script(
         "breeder",
-        `i=0; while [ $i -lt 1000 ]; do ${ORPHAN("true")}; i=$((i+1)); done; touch /run/bred; ${FOREVER}`,
+        `i=0; while [ $i -lt 500 ]; do ${ORPHAN("true")}; i=$((i+1)); done; touch /run/bred; ${FOREVER}`,
       );
       const codes = Array.from({ length: 10 }, (_, index) => 30 + index);
       for (const code of codes)

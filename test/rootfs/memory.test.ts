@@ -6,7 +6,7 @@ import { IDLE, procField, Root, rootTest } from "./root.ts";
 setDefaultTimeout(180_000);
 
 /** Milliseconds in which what the start has needed may be given back. */
-const SETTLE = 10_000;
+const SETTLE = 2000;
 
 for (const count of [0, 100, 1000]) {
   rootTest(`the memory of sysmgr with ${count} services`, async () => {
