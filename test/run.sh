@@ -15,4 +15,22 @@ need gcc gcc /usr/include/stdio.h libc6-dev \
 "$bun" run build || exit 1
 # The tests of the other machine, and of what only it can show, need its binary; without its tools they skip.
 [ -e "$(aarch64-linux-gnu-gcc -print-file-name=libc.a 2>/dev/null)" ] && { "$bun" build.ts --target=linux-arm64 || exit 1; }
-"$bun" test --timeout=60000 --max-concurrency=4 "$@"
+tests() {
+	"$bun" test --timeout=60000 --max-concurrency=4 "$@"
+}
+
+[ $# -eq 0 ] || {
+	tests "$@"
+	exit
+}
+
+# Installing has shells run one command after the other: beside it goes what builds and boots.
+report=$(mktemp) || exit 1
+trap 'rm -f "$report"' EXIT
+code=0
+tests --path-ignore-patterns='test/{install,arm64,boot,init,static-link}/**' || code=1
+tests test/install/ >"$report" 2>&1 &
+tests test/arm64/ test/boot/ test/init/ test/static-link/ || code=1
+wait $! || code=1
+cat "$report"
+exit "$code"
