@@ -59,6 +59,7 @@ extern size_t __pthread_get_minstack(const pthread_attr_t *);
 int shim_malloc_trim(size_t keep);
 
 #define FUNCTION(name) { #name, (void *)name }
+#define SHIM(name) { #name, (void *)shim_##name }
 static const struct { const char *name; void *address; } functions[] = {
 	/* Bun looks these up itself.  It calls quick_exit at its end without testing the answer. */
 	FUNCTION(quick_exit), FUNCTION(exit), FUNCTION(_exit), FUNCTION(__cxa_thread_atexit_impl),
@@ -67,7 +68,7 @@ static const struct { const char *name; void *address; } functions[] = {
 	FUNCTION(__errno_location), FUNCTION(access), FUNCTION(chmod), FUNCTION(close),
 	FUNCTION(fchmod), FUNCTION(flock), FUNCTION(getdents64), FUNCTION(getsid),
 	FUNCTION(inotify_add_watch), FUNCTION(inotify_init1), FUNCTION(inotify_rm_watch), FUNCTION(isatty),
-	FUNCTION(kill), { "malloc_trim", (void *)shim_malloc_trim }, FUNCTION(mkdir), FUNCTION(mmap), FUNCTION(open), FUNCTION(pipe2), FUNCTION(poll),
+	FUNCTION(kill), SHIM(malloc_trim), FUNCTION(mkdir), FUNCTION(mmap), FUNCTION(open), FUNCTION(pipe2), FUNCTION(poll),
 	FUNCTION(read), FUNCTION(readlink),
 	FUNCTION(realpath), FUNCTION(rename), FUNCTION(rmdir), FUNCTION(sigprocmask), FUNCTION(statx),
 	FUNCTION(symlink), FUNCTION(syscall), FUNCTION(unlink), FUNCTION(utimensat), FUNCTION(waitid),
