@@ -34,8 +34,7 @@ import { DirectoryWatch } from "../supervisor/watch.ts";
 import { exists } from "../sysdir.ts";
 import { statusOfExisting } from "../system/files.ts";
 import { inotify } from "../system/inotify.ts";
-import { libc } from "../system/library.ts";
-import { isTerminal } from "../system/processes.ts";
+import { isTerminal, releaseMemory } from "../system/processes.ts";
 import { releaseAll } from "../system/signal-mask.ts";
 import { PLACE_OPTIONS, runApplet } from "./run.ts";
 
@@ -133,10 +132,7 @@ function run(
     // An ended service may have hidden others that have ended.
     reapOrphans();
   };
-  const tidying = new Tidying(
-    () => Bun.gc(true),
-    () => libc().malloc_trim(0),
-  );
+  const tidying = new Tidying(() => Bun.gc(true), releaseMemory);
   const supervisor = new Supervisor(
     configuration,
     systemProcesses,

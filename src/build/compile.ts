@@ -39,6 +39,7 @@ export async function compile(compilation: Compilation): Promise<void> {
     },
     throw: false,
   };
+  // Not in the plugin, when main.ts asks for one: a build that is begun within another never ends.
   const applets = new Map<string, string>();
   for (const applet of APPLETS) {
     const path = join(ROOT, "src/applets", applet);

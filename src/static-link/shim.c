@@ -52,70 +52,6 @@ static void die(const char *message)
 	_exit(1);
 }
 
-/* ------------------------------------------------------------ shared objects: only libc, and it is inside */
-
-extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
-extern size_t __pthread_get_minstack(const pthread_attr_t *);
-int shim_malloc_trim(size_t keep);
-
-#define FUNCTION(name) { #name, (void *)name }
-#define SHIM(name) { #name, (void *)shim_##name }
-static const struct { const char *name; void *address; } functions[] = {
-	/* Bun looks these up itself.  It calls quick_exit at its end without testing the answer. */
-	FUNCTION(quick_exit), FUNCTION(exit), FUNCTION(_exit), FUNCTION(__cxa_thread_atexit_impl),
-	FUNCTION(__pthread_get_minstack), FUNCTION(getrandom), FUNCTION(fcntl), FUNCTION(fcntl64),
-	/* The program calls these through bun:ffi (system/library.ts). */
-	FUNCTION(__errno_location), FUNCTION(access), FUNCTION(chmod), FUNCTION(close),
-	FUNCTION(fchmod), FUNCTION(flock), FUNCTION(getdents64), FUNCTION(getsid),
-	FUNCTION(inotify_add_watch), FUNCTION(inotify_init1), FUNCTION(inotify_rm_watch), FUNCTION(isatty),
-	FUNCTION(kill), SHIM(malloc_trim), FUNCTION(mkdir), FUNCTION(mmap), FUNCTION(open), FUNCTION(pipe2), FUNCTION(poll),
-	FUNCTION(read), FUNCTION(readlink),
-	FUNCTION(realpath), FUNCTION(rename), FUNCTION(rmdir), FUNCTION(sigprocmask), FUNCTION(statx),
-	FUNCTION(symlink), FUNCTION(syscall), FUNCTION(unlink), FUNCTION(utimensat), FUNCTION(waitid),
-	FUNCTION(waitpid), FUNCTION(write),
-};
-
-static __thread const char *dl_error;
-
-void *dlopen(const char *file, int flags)
-{
-	(void)flags;
-	if (file && strcmp(file, "libc.so.6") == 0) return (void *)(uintptr_t)functions;
-	dl_error = "statically linked executable: shared objects cannot be loaded";
-	return NULL;
-}
-
-void *dlsym(void *handle, const char *name)
-{
-	(void)handle;
-	for (size_t i = 0; i < LENGTH(functions); i++)
-		if (strcmp(functions[i].name, name) == 0) return functions[i].address;
-#ifdef SHIM_TRACE
-	dprintf(STDERR_FILENO, "shim: dlsym %s\n", name);
-#endif
-	dl_error = "statically linked executable: function not included";
-	return NULL;
-}
-
-int dlclose(void *handle)
-{
-	(void)handle;
-	return 0;
-}
-
-char *dlerror(void)
-{
-	const char *error = dl_error;
-	dl_error = NULL;
-	return (char *)(uintptr_t)error;
-}
-
-/* libc's own loader, used for name service and character set modules, finds nothing. */
-void *__libc_dlopen_mode(const char *file, int mode) { (void)file; (void)mode; return NULL; }
-void *__libc_dlsym(void *map, const char *name) { (void)map; (void)name; return NULL; }
-void *__libc_dlvsym(void *map, const char *name, const char *v) { (void)map; (void)name; (void)v; return NULL; }
-int __libc_dlclose(void *map) { (void)map; return 0; }
-
 /* ------------------------------------------------------------ memory that holds nothing */
 
 static int is_zero(const char *page, size_t size)
@@ -174,6 +110,69 @@ int shim_malloc_trim(size_t keep)
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return dropped;
 }
+
+/* ------------------------------------------------------------ shared objects: only libc, and it is inside */
+
+extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
+extern size_t __pthread_get_minstack(const pthread_attr_t *);
+
+#define FUNCTION(name) { #name, (void *)name }
+#define SHIM(name) { #name, (void *)shim_##name }
+static const struct { const char *name; void *address; } functions[] = {
+	/* Bun looks these up itself.  It calls quick_exit at its end without testing the answer. */
+	FUNCTION(quick_exit), FUNCTION(exit), FUNCTION(_exit), FUNCTION(__cxa_thread_atexit_impl),
+	FUNCTION(__pthread_get_minstack), FUNCTION(getrandom), FUNCTION(fcntl), FUNCTION(fcntl64),
+	/* The program calls these through bun:ffi (system/library.ts). */
+	FUNCTION(__errno_location), FUNCTION(access), FUNCTION(chmod), FUNCTION(close),
+	FUNCTION(fchmod), FUNCTION(flock), FUNCTION(getdents64), FUNCTION(getsid),
+	FUNCTION(inotify_add_watch), FUNCTION(inotify_init1), FUNCTION(inotify_rm_watch), FUNCTION(isatty),
+	FUNCTION(kill), SHIM(malloc_trim), FUNCTION(mkdir), FUNCTION(mmap), FUNCTION(open), FUNCTION(pipe2), FUNCTION(poll),
+	FUNCTION(read), FUNCTION(readlink),
+	FUNCTION(realpath), FUNCTION(rename), FUNCTION(rmdir), FUNCTION(sigprocmask), FUNCTION(statx),
+	FUNCTION(symlink), FUNCTION(syscall), FUNCTION(unlink), FUNCTION(utimensat), FUNCTION(waitid),
+	FUNCTION(waitpid), FUNCTION(write),
+};
+
+static __thread const char *dl_error;
+
+void *dlopen(const char *file, int flags)
+{
+	(void)flags;
+	if (file && strcmp(file, "libc.so.6") == 0) return (void *)(uintptr_t)functions;
+	dl_error = "statically linked executable: shared objects cannot be loaded";
+	return NULL;
+}
+
+void *dlsym(void *handle, const char *name)
+{
+	(void)handle;
+	for (size_t i = 0; i < LENGTH(functions); i++)
+		if (strcmp(functions[i].name, name) == 0) return functions[i].address;
+#ifdef SHIM_TRACE
+	dprintf(STDERR_FILENO, "shim: dlsym %s\n", name);
+#endif
+	dl_error = "statically linked executable: function not included";
+	return NULL;
+}
+
+int dlclose(void *handle)
+{
+	(void)handle;
+	return 0;
+}
+
+char *dlerror(void)
+{
+	const char *error = dl_error;
+	dl_error = NULL;
+	return (char *)(uintptr_t)error;
+}
+
+/* libc's own loader, used for name service and character set modules, finds nothing. */
+void *__libc_dlopen_mode(const char *file, int mode) { (void)file; (void)mode; return NULL; }
+void *__libc_dlsym(void *map, const char *name) { (void)map; (void)name; return NULL; }
+void *__libc_dlvsym(void *map, const char *name, const char *v) { (void)map; (void)name; (void)v; return NULL; }
+int __libc_dlclose(void *map) { (void)map; return 0; }
 
 /* ------------------------------------------------------------ stack bounds without /proc */
 

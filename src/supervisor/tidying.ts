@@ -14,7 +14,6 @@ export const AGE_OF_CODE = 50;
 export class Tidying {
   /** The start of the program is a burst of its own. */
   #events = BURST;
-  #seen = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
@@ -29,26 +28,27 @@ export class Tidying {
   /** Something was done. */
   note(): void {
     this.#events += 1;
-    if (this.#events >= BURST) this.#timer ??= this.#after(QUIET_AFTER_BURST);
+    if (this.#events >= BURST && this.#timer === undefined) this.#begin();
   }
 
-  #after(wait: number): ReturnType<typeof setTimeout> {
-    this.#seen = this.#events;
-    return setTimeout(() => this.#whenQuiet(wait), wait);
+  #begin(): void {
+    this.#afterQuiet(QUIET_AFTER_BURST, () => {
+      this.collect();
+      this.#afterQuiet(AGE_OF_CODE, () => {
+        this.collect();
+        this.release();
+        this.#events = 0;
+      });
+    });
   }
 
-  #whenQuiet(waited: number): void {
-    this.#timer = undefined;
-    if (this.#events !== this.#seen) {
-      this.#timer = this.#after(QUIET_AFTER_BURST);
-      return;
-    }
-    this.collect();
-    if (waited === AGE_OF_CODE) {
-      this.release();
-      this.#events = 0;
-    } else {
-      this.#timer = this.#after(AGE_OF_CODE);
-    }
+  /** Begins again when something was done meanwhile. */
+  #afterQuiet(wait: number, work: () => void): void {
+    const seen = this.#events;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (this.#events === seen) work();
+      else this.#begin();
+    }, wait);
   }
 }

@@ -85,6 +85,11 @@ export function isTerminal(descriptor: number): boolean {
   return libc().isatty(descriptor) === 1;
 }
 
+/** Gives back what this process has no use for (malloc_trim(3)); the static binary's does more, see its shim.c. */
+export function releaseMemory(): void {
+  libc().malloc_trim(0);
+}
+
 /** The session that a process belongs to (getsid(2)); undefined when there is no such process. */
 export function sessionOf(pid: number): number | undefined {
   const session = libc().getsid(pid);
