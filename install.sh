@@ -49,7 +49,7 @@ since, is never overwritten or removed: it is named, and nothing is done.
 END
 }
 
-for tool in cat chmod cut dirname grep id ln ls mkdir mv readlink rm rmdir sed sha256sum sort; do
+for tool in cat chmod dirname grep id ln ls mkdir mv readlink rm rmdir sed sha256sum sort; do
 	# There may be no /dev/null.
 	[ -n "$(command -v "$tool")" ] || {
 		echo "install.sh: needs $tool, which coreutils and busybox have" >&2
@@ -337,8 +337,22 @@ render() {
 	esac
 }
 
+# Sets checksum to that of a file. Here and below what is found is in a variable and lines are looked for by the
+# shell itself: nearly all the time that this script takes goes into starting processes.
 checksum() {
-	sha256sum | cut -d ' ' -f 1
+	checksum=$(sha256sum <"$1")
+	checksum=${checksum%% *}
+}
+
+# The same of a file as it is to be installed.
+checksum_rendered() {
+	case $1 in
+	file) checksum "$2" ;;
+	text)
+		checksum=$(render "$@" | sha256sum)
+		checksum=${checksum%% *}
+		;;
+	esac
 }
 
 # --- the manifest: "file CHECKSUM PATH", "link TARGET PATH" and "dir - PATH", without the destdir
@@ -354,26 +368,38 @@ manifest_text() {
 	printf '%s\n' "$1" | grep . | sort -u | sort -k 3
 }
 
-recorded() {
-	printf '%s\n' "$old" | grep -qxF -e "$1"
-}
+newline='
+'
 
-recorded_path() {
-	printf '%s\n' "$old" | while read -r _ _ path; do
-		[ "$path" != "$1" ] || echo yes
-	done | grep -q yes
+# Whether a text has a line, which is not empty, or a line that ends in a path: there are no blanks in paths.
+has_line() {
+	[ -n "$2" ] || return 1
+	case "$newline$1$newline" in
+	*"$newline$2$newline"*) return 0 ;;
+	*) return 1 ;;
+	esac
+}
+has_path() {
+	case "$1$newline" in
+	*" $2$newline"*) return 0 ;;
+	*) return 1 ;;
+	esac
 }
 
 exists() {
 	[ -e "$1" ] || [ -L "$1" ]
 }
 
-# The line that the manifest has for what is at a path now, if that is a kind of thing it can have a line for.
-line_of() {
+# Sets there to the line that the manifest has for what is at a path now, if that is a kind of thing it can have
+# a line for.
+look_there() {
+	there=
 	if [ -L "$destdir$1" ]; then
-		echo "link $(readlink "$destdir$1") $1"
+		there="link $(readlink "$destdir$1") $1"
 	elif [ -f "$destdir$1" ]; then
-		echo "file $(checksum <"$destdir$1") $1"
+		# One that may not be read cannot be known for its own.
+		checksum "$destdir$1" || :
+		there="file $checksum $1"
 	fi
 }
 
@@ -391,14 +417,7 @@ say() {
 
 problems=
 problem() {
-	case "$problems
-" in
-	*"
-install.sh: $*
-"*) return ;;
-	esac
-	problems="$problems
-install.sh: $*"
+	has_line "$problems" "install.sh: $*" || problems="$problems${newline}install.sh: $*"
 }
 
 give_up_on_problems() {
@@ -413,20 +432,15 @@ missing=      # directories that are to be made, one a line, parents first
 
 # Notes the directories that have to be made for a path to lie in, or the reason why they cannot.
 look_at_directory() {
-	case "
-$missing" in
-	*"
-$1
-"*) return ;;
-	esac
-	if [ -d "$destdir$1/" ]; then
+	if has_line "$missing" "$1"; then
+		return
+	elif [ -d "$destdir$1/" ]; then
 		[ -w "$destdir$1/" ] || problem "$destdir$1: no permission to write in it"
 	elif exists "$destdir$1"; then
 		problem "$destdir$1: there already, and not a directory"
 	elif [ -n "$1" ]; then
 		look_at_directory "${1%/*}"
-		missing="$missing$1
-"
+		missing=$missing$1$newline
 	fi
 }
 
@@ -437,26 +451,26 @@ look_at() {
 	else
 		path=$4
 		if [ -e "$3" ]; then
-			line="file $(render "$1" "$3" | checksum) $path"
+			checksum_rendered "$1" "$3"
+			line="file $checksum $path"
 		else
 			# A binary that a dry run does not build.
 			line="file - $path"
 			[ "$3" = "$here/dist/sysmgr" ] || problem "$3: not there"
 		fi
 	fi
-	lines="$lines$line
-"
+	lines=$lines$line$newline
 	look_at_directory "${path%/*}"
 	exists "$destdir$path" || {
 		changes=true
 		return 0
 	}
-	there=$(line_of "$path")
+	look_there "$path"
 	[ "$there" != "$line" ] || return 0
 	changes=true
-	if [ -n "$there" ] && recorded "$there"; then
+	if [ -n "$there" ] && has_line "$old" "$there"; then
 		return 0
-	elif recorded_path "$path"; then
+	elif has_path "$old" "$path"; then
 		problem "$destdir$path: changed since it was installed: move it away first"
 	else
 		problem "$destdir$path: there already, and not installed by this script: move it away first"
@@ -468,13 +482,14 @@ place() {
 	target=$destdir$path
 	verb=install
 	if exists "$target"; then
-		if printf '%s' "$lines" | grep -qxF -e "$(line_of "$path")"; then return; fi
+		look_there "$path"
+		if has_line "$lines" "$there"; then return; fi
 		verb=replace
 	fi
 	say $verb "$target"
 	! $dry_run || return 0
 	temporary=${target%/*}/.sysmgr-install
-	rm -f "$temporary"
+	! exists "$temporary" || rm -f "$temporary"
 	if [ "$1" = link ]; then
 		ln -s "$2" "$temporary"
 	else
@@ -509,9 +524,7 @@ make_missing() {
 # --bindir. They are still there and still its own.
 still_valid() {
 	[ -z "$old" ] || printf '%s\n' "$old" | while read -r kind value path; do
-		printf '%s' "$lines" | while read -r _ _ new; do
-			[ "$new" != "$path" ] || echo same
-		done | grep -q same || echo "$kind $value $path"
+		has_path "$lines" "$path" || echo "$kind $value $path"
 	done
 }
 
@@ -600,10 +613,11 @@ remove() {
 	[ -n "$old" ] || fail "$destdir$manifest: not there, so there is nothing to remove"
 	printf '%s\n' "$old" | while read -r kind value path; do
 		if [ "$kind" = dir ] || ! exists "$destdir$path"; then continue; fi
-		if [ "$(line_of "$path")" = "$kind $value $path" ]; then
+		look_there "$path"
+		if [ "$there" = "$kind $value $path" ]; then
 			say remove "$destdir$path"
 			$dry_run || rm -f "$destdir$path"
-		elif ! recorded "$(line_of "$path")"; then
+		elif ! has_line "$old" "$there"; then
 			complain "$destdir$path: changed since it was installed: left alone"
 		fi
 	done

@@ -66,13 +66,16 @@ export async function until<T>(
 ): Promise<T> {
   const deadline = performance.now() + patience;
   for (;;) {
+    const start = performance.now();
     const value = await condition();
     if (value) return value;
-    if (performance.now() > deadline) {
+    const end = performance.now();
+    if (end > deadline) {
       const missed = typeof what === "string" ? what : what();
       throw new Error(`waited ${patience / 1000} s in vain until ${missed}`);
     }
-    await Bun.sleep(LOOK_INTERVAL);
+    // What is waited for needs the processors as well: looking at hundreds of processes takes a while.
+    await Bun.sleep(Math.max(LOOK_INTERVAL, 2 * (end - start)));
   }
 }
 

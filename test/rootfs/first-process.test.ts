@@ -60,7 +60,7 @@ for (const proc of [true, false]) {
       await using root = new Root({ proc });
       root.script(
         "breeder",
-        `i=0; while [ $i -lt 2000 ]; do ${ORPHAN("true")}; i=$((i+1)); done; touch /run/bred; ${FOREVER}`,
+        `i=0; while [ $i -lt 2000 ]; do (true &); i=$((i+1)); done; touch /run/bred; ${FOREVER}`,
       );
       const codes = Array.from({ length: 10 }, (_, index) => 30 + index);
       for (const code of codes)
