@@ -337,22 +337,14 @@ render() {
 	esac
 }
 
-# Sets checksum to that of a file. Here and below what is found is in a variable and lines are looked for by the
-# shell itself: nearly all the time that this script takes goes into starting processes.
+# Sets checksum to that of what render writes. Here and below what is found is in a variable and lines are looked
+# for by the shell itself: nearly all the time that this script takes goes into starting processes.
 checksum() {
-	checksum=$(sha256sum <"$1")
-	checksum=${checksum%% *}
-}
-
-# The same of a file as it is to be installed.
-checksum_rendered() {
 	case $1 in
-	file) checksum "$2" ;;
-	text)
-		checksum=$(render "$@" | sha256sum)
-		checksum=${checksum%% *}
-		;;
+	file) checksum=$(sha256sum <"$2") ;;
+	text) checksum=$(render "$@" | sha256sum) ;;
 	esac
+	checksum=${checksum%% *}
 }
 
 # --- the manifest: "file CHECKSUM PATH", "link TARGET PATH" and "dir - PATH", without the destdir
@@ -398,7 +390,7 @@ look_there() {
 		there="link $(readlink "$destdir$1") $1"
 	elif [ -f "$destdir$1" ]; then
 		# One that may not be read cannot be known for its own.
-		checksum "$destdir$1" || :
+		checksum file "$destdir$1" || :
 		there="file $checksum $1"
 	fi
 }
@@ -451,7 +443,7 @@ look_at() {
 	else
 		path=$4
 		if [ -e "$3" ]; then
-			checksum_rendered "$1" "$3"
+			checksum "$1" "$3"
 			line="file $checksum $path"
 		else
 			# A binary that a dry run does not build.
@@ -468,7 +460,7 @@ look_at() {
 	look_there "$path"
 	[ "$there" != "$line" ] || return 0
 	changes=true
-	if [ -n "$there" ] && has_line "$old" "$there"; then
+	if has_line "$old" "$there"; then
 		return 0
 	elif has_path "$old" "$path"; then
 		problem "$destdir$path: changed since it was installed: move it away first"

@@ -175,15 +175,7 @@ async function patiently(
   condition: () => boolean,
   what: string,
 ): Promise<void> {
-  await until(
-    async () => {
-      if (condition()) return true;
-      await Bun.sleep(LOOK_INTERVAL);
-      return false;
-    },
-    what,
-    LONGEST,
-  );
+  await until(condition, what, LONGEST, LOOK_INTERVAL);
 }
 
 if (import.meta.main) {

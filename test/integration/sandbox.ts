@@ -57,12 +57,17 @@ const PATIENCE = 30_000;
 const LOOK_INTERVAL = 5;
 const LARGEST_FILE = 2 ** 24;
 
-/** Waits for a condition and returns what it gave; fails with `what` when it does not come. */
+/**
+ * Waits for a condition and returns what it gave; fails with `what` when it does not come.
+ * @param patience milliseconds until it fails.
+ * @param interval milliseconds between two looks, at least.
+ */
 export async function until<T>(
   condition: () =>
     T | undefined | false | null | Promise<T | undefined | false | null>,
   what: string | (() => string),
   patience = PATIENCE,
+  interval = LOOK_INTERVAL,
 ): Promise<T> {
   const deadline = performance.now() + patience;
   for (;;) {
@@ -75,7 +80,7 @@ export async function until<T>(
       throw new Error(`waited ${patience / 1000} s in vain until ${missed}`);
     }
     // What is waited for needs the processors as well: looking at hundreds of processes takes a while.
-    await Bun.sleep(Math.max(LOOK_INTERVAL, 2 * (end - start)));
+    await Bun.sleep(Math.max(interval, 2 * (end - start)));
   }
 }
 
